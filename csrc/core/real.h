@@ -1,0 +1,26 @@
+/* The number type of the model's arithmetic: float to ship, double to test.
+ * The double build (KM_DOUBLE) exists so that finite differences agree to 1e-8.           */
+#ifndef KM_REAL_H
+#define KM_REAL_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef KM_DOUBLE
+typedef double km_real;
+#define KM_REAL_NAME "float64"
+#else
+typedef float km_real;
+#define KM_REAL_NAME "float32"
+#endif
+
+/* Plain loops that the compiler vectorises once per instruction set; the loader picks one
+ * at run time. KMERL_BASELINE builds (other compilers, other processors) have one version. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(KM_BASELINE)
+#define KM_VECTOR __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#else
+#define KM_VECTOR
+#endif
+
+#endif

@@ -1,0 +1,19 @@
+/* A batch as the model sees it: packed tokens of B recordings, no padding. */
+#ifndef KM_BATCH_H
+#define KM_BATCH_H
+
+#include "core/real.h"
+
+typedef struct km_batch {
+    int B, T, Q, D;             /* recordings, tokens, entities, text width                                 */
+    const km_real *patches;     /* (T, P)   normalised samples                                              */
+    const int32_t *lead;        /* (T)      canonical lead ids 0 .. 11; 0 for lead-agnostic tokens          */
+    const int32_t *segment;     /* (T)      0 .. M - 1                                                      */
+    const int32_t *offset;      /* (B + 1)  recording b owns tokens offset[b] .. offset[b + 1] - 1          */
+    const km_real *report;      /* (B, D)   text embeddings of the reports                                  */
+    const int64_t *report_id;   /* (B)      equal ids: the same text; NULL where unknown                    */
+    const km_real *labels;      /* (B, Q)   0 or 1                                                          */
+    const km_real *entities;    /* (Q, D)   text embeddings of the entity names                             */
+} km_batch;
+
+#endif

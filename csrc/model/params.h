@@ -1,0 +1,89 @@
+/* The one list of parameters. Adding a parameter is one line here: the struct, the arena layout, the
+ * checkpoint's directory and the Python names follow.
+ *   X(field, name, rows, cols, init, needs)   cols 0: a vector.  Expressions see `c`, a km_config.
+ * init: WEIGHT truncated N(0, 0.02) at two deviations, EMBED N(0, 0.02), ZERO, ONE, or SCALE log(1 / temperature).
+ * kind for the decay option: WEIGHT decays always; EMBED, ZERO, ONE, SCALE not under decay="matrices".
+ * needs: the parameter exists only where this holds.                                                     */
+#ifndef KM_PARAMS_H
+#define KM_PARAMS_H
+
+#include "core/error.h"
+#include "core/real.h"
+#include "model/config.h"
+
+#define KM_MODEL_PARAMS(X)                                                                                         \
+    X(tokens_weight,     "encoder.tokens.weight",       c->width, km_config_patch(c),      WEIGHT, 1)              \
+    X(tokens_lead,       "encoder.tokens.lead",         12, c->width,                      EMBED,  c->lead_embedding) \
+    X(tokens_temporal,   "encoder.tokens.temporal",     km_config_segments(c), c->width,   EMBED,  c->temporal_embedding) \
+    X(norm_weight,       "encoder.norm.weight",         c->width, 0,                       ONE,    1)              \
+    X(norm_bias,         "encoder.norm.bias",           c->width, 0,                       ZERO,   1)              \
+    X(ecg_fc1_weight,    "ecg_projector.fc1.weight",    c->projection_width, c->width,     WEIGHT, 1)              \
+    X(ecg_fc1_bias,      "ecg_projector.fc1.bias",      c->projection_width, 0,            ZERO,   1)              \
+    X(ecg_norm1_weight,  "ecg_projector.norm1.weight",  c->projection_width, 0,            ONE,    c->projection_norm != KM_NORM_NONE) \
+    X(ecg_norm1_bias,    "ecg_projector.norm1.bias",    c->projection_width, 0,            ZERO,   c->projection_norm != KM_NORM_NONE) \
+    X(ecg_fc2_weight,    "ecg_projector.fc2.weight",    c->projection_width, c->projection_width, WEIGHT, 1)       \
+    X(ecg_fc2_bias,      "ecg_projector.fc2.bias",      c->projection_width, 0,            ZERO,   1)              \
+    X(ecg_norm2_weight,  "ecg_projector.norm2.weight",  c->projection_width, 0,            ONE,    c->projection_norm != KM_NORM_NONE) \
+    X(ecg_norm2_bias,    "ecg_projector.norm2.bias",    c->projection_width, 0,            ZERO,   c->projection_norm != KM_NORM_NONE) \
+    X(text_fc1_weight,   "text_projector.fc1.weight",   c->projection_width, c->text_width, WEIGHT, 1)             \
+    X(text_fc1_bias,     "text_projector.fc1.bias",     c->projection_width, 0,            ZERO,   1)              \
+    X(text_fc2_weight,   "text_projector.fc2.weight",   c->projection_width, c->projection_width, WEIGHT, 1)       \
+    X(text_fc2_bias,     "text_projector.fc2.bias",     c->projection_width, 0,            ZERO,   1)              \
+    X(log_scale,         "contrast.log_scale",          1, 0,                              SCALE,  c->learn_temperature) \
+    X(query_weight,      "query.projection.weight",     c->query_width, c->text_width,     WEIGHT, 1)              \
+    X(query_bias,        "query.projection.bias",       c->query_width, 0,                 ZERO,   1)              \
+    X(memory_weight,     "query.memory.weight",         c->query_width, c->width,          WEIGHT, 1)              \
+    X(memory_bias,       "query.memory.bias",           c->query_width, 0,                 ZERO,   1)              \
+    X(memory_norm_weight, "query.memory_norm.weight",   c->query_width, 0,                 ONE,    1)              \
+    X(memory_norm_bias,  "query.memory_norm.bias",      c->query_width, 0,                 ZERO,   1)              \
+    X(query_norm_weight, "query.norm.weight",           c->query_width, 0,                 ONE,    1)              \
+    X(query_norm_bias,   "query.norm.bias",             c->query_width, 0,                 ZERO,   1)              \
+    X(classifier_weight, "query.classifier.weight",     1, c->query_width,                 WEIGHT, 1)              \
+    X(classifier_bias,   "query.classifier.bias",       1, 0,                              ZERO,   1)
+
+/* One set a transformer block of the encoder: "encoder.blocks.<i>." + name. */
+#define KM_BLOCK_PARAMS(X)                                                      \
+    X(norm1_weight, "norm1.weight",         c->width, 0,             ONE,    1) \
+    X(norm1_bias,   "norm1.bias",           c->width, 0,             ZERO,   1) \
+    X(qkv_weight,   "attention.qkv.weight", 3 * c->width, c->width,  WEIGHT, 1) \
+    X(qkv_bias,     "attention.qkv.bias",   3 * c->width, 0,         ZERO,   1) \
+    X(out_weight,   "attention.out.weight", c->width, c->width,      WEIGHT, 1) \
+    X(out_bias,     "attention.out.bias",   c->width, 0,             ZERO,   1) \
+    X(norm2_weight, "norm2.weight",         c->width, 0,             ONE,    1) \
+    X(norm2_bias,   "norm2.bias",           c->width, 0,             ZERO,   1) \
+    X(fc1_weight,   "mlp.fc1.weight",       c->mlp_width, c->width,  WEIGHT, 1) \
+    X(fc1_bias,     "mlp.fc1.bias",         c->mlp_width, 0,         ZERO,   1) \
+    X(fc2_weight,   "mlp.fc2.weight",       c->width, c->mlp_width,  WEIGHT, 1) \
+    X(fc2_bias,     "mlp.fc2.bias",         c->width, 0,             ZERO,   1)
+
+/* One set a layer of the cardiac query network: "query.layers.<i>." + name. A = query_heads * 64. */
+#define KM_LAYER_PARAMS(X)                                                                       \
+    X(norm1_weight,     "norm1.weight",            c->query_width, 0,                ONE,    1)  \
+    X(norm1_bias,       "norm1.bias",              c->query_width, 0,                ZERO,   1)  \
+    X(self_qkv_weight,  "self_attention.qkv.weight", 3 * km_config_attention(c), c->query_width, WEIGHT, 1) \
+    X(self_qkv_bias,    "self_attention.qkv.bias", 3 * km_config_attention(c), 0,    ZERO,   1)  \
+    X(self_out_weight,  "self_attention.out.weight", c->query_width, km_config_attention(c), WEIGHT, 1) \
+    X(self_out_bias,    "self_attention.out.bias", c->query_width, 0,                ZERO,   1)  \
+    X(norm2_weight,     "norm2.weight",            c->query_width, 0,                ONE,    1)  \
+    X(norm2_bias,       "norm2.bias",              c->query_width, 0,                ZERO,   1)  \
+    X(cross_q_weight,   "cross_attention.q.weight", km_config_attention(c), c->query_width, WEIGHT, 1) \
+    X(cross_q_bias,     "cross_attention.q.bias",  km_config_attention(c), 0,        ZERO,   1)  \
+    X(cross_kv_weight,  "cross_attention.kv.weight", 2 * km_config_attention(c), c->query_width, WEIGHT, 1) \
+    X(cross_kv_bias,    "cross_attention.kv.bias", 2 * km_config_attention(c), 0,    ZERO,   1)  \
+    X(cross_out_weight, "cross_attention.out.weight", c->query_width, km_config_attention(c), WEIGHT, 1) \
+    X(cross_out_bias,   "cross_attention.out.bias", c->query_width, 0,               ZERO,   1)  \
+    X(norm3_weight,     "norm3.weight",            c->query_width, 0,                ONE,    1)  \
+    X(norm3_bias,       "norm3.bias",              c->query_width, 0,                ZERO,   1)  \
+    X(fc1_weight,       "mlp.fc1.weight",          c->query_mlp_width, c->query_width, WEIGHT, 1) \
+    X(fc1_bias,         "mlp.fc1.bias",            c->query_mlp_width, 0,            ZERO,   1)  \
+    X(fc2_weight,       "mlp.fc2.weight",          c->query_width, c->query_mlp_width, WEIGHT, 1) \
+    X(fc2_bias,         "mlp.fc2.bias",            c->query_width, 0,                ZERO,   1)
+
+/* Running statistics of the projector's batch normalisation: not trained, listed apart. */
+#define KM_MODEL_STATISTICS(X)                                                                   \
+    X(norm1_mean, "ecg_projector.norm1.running_mean", c->projection_width, ZERO)                 \
+    X(norm1_var,  "ecg_projector.norm1.running_var",  c->projection_width, ONE)                  \
+    X(norm2_mean, "ecg_projector.norm2.running_mean", c->projection_width, ZERO)                 \
+    X(norm2_var,  "ecg_projector.norm2.running_var",  c->projection_width, ONE)
+
+#endif

@@ -1,0 +1,37 @@
+/* The extension module kmerl._kmerl: multi-phase initialisation, one line a noun. */
+#define KM_IMPORT_ARRAY
+#include "python/binding.h"
+
+#define KM_NOUNS(X) \
+    X(build)
+
+#define X(noun) km_binding_add km_binding_##noun##_add;
+KM_NOUNS(X)
+#undef X
+
+static int execute(PyObject *module)
+{
+    if (_import_array() < 0)
+        return -1;
+#define X(noun)                                 \
+    if (km_binding_##noun##_add(module) < 0)    \
+        return -1;
+    KM_NOUNS(X)
+#undef X
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)execute}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_kmerl",
+    .m_doc = "The C core of kmerl.",
+    .m_size = 0,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__kmerl(void)
+{
+    return PyModuleDef_Init(&definition);
+}
