@@ -94,10 +94,11 @@ void km_dropout_forward(km_real *y, const km_real *x, size_t n, const km_dropout
 void km_pool_forward(km_real *y, const km_real *x, const int32_t *offset, int B, int C);
 void km_pool_backward(km_real *dx, const km_real *dy, const int32_t *offset, int B, int C, int add);
 
-/* y = x + z, n elements; add: y += x;  scale: x *= a. */
-void km_add_forward(km_real *y, const km_real *x, const km_real *z, size_t n);
-void km_accumulate(km_real *y, const km_real *x, size_t n);
-void km_scale(km_real *x, km_real a, size_t n);
+/* n elements: add: y = x + z;  accumulate: y += x;  scale: x *= a;  square_sum: sum of x^2, in double. */
+void km_vector_add(km_real *y, const km_real *x, const km_real *z, size_t n);
+void km_vector_accumulate(km_real *y, const km_real *x, size_t n);
+void km_vector_scale(km_real *x, km_real a, size_t n);
+double km_vector_square_sum(const km_real *x, size_t n);
 
 /* y = x / |x|, one norm a row: rnorm (B) = 1 / max(|x|, 1e-12).  dx = rnorm * (dy - y (dy . y)). */
 void km_normalize_forward(km_real *y, km_real *rnorm, const km_real *x, int B, int C);
@@ -121,17 +122,14 @@ double km_bce(km_real *dz, const km_real *z, const km_real *y, double weight, si
 void km_adamw(km_real *w, km_real *m, km_real *v, const km_real *gradient, size_t n, double clip, double lr,
               double b1, double b2, double eps, double decay, int64_t step);
 
-/* Sum of squares in double. */
-double km_square_sum(const km_real *x, size_t n);
-
 /* The table: what the model calls. Backends fill it; the CPU's reference first, tuned entries overwrite it. */
 #define KM_OPERATIONS(X)                                                                                   \
     X(gemm) X(linear_forward) X(linear_backward) X(tokens_forward) X(tokens_backward) X(layernorm_forward) \
     X(layernorm_backward) X(batchnorm_forward) X(batchnorm_backward) X(batchnorm_apply) X(gelu_forward)    \
     X(gelu_backward) X(relu_forward) X(relu_backward) X(attention_scratch) X(attention_forward)            \
     X(attention_backward) X(attention_weights) X(dropout_forward) X(pool_forward) X(pool_backward)         \
-    X(add_forward) X(accumulate) X(scale) X(normalize_forward) X(normalize_backward) X(infonce) X(bce)     \
-    X(adamw) X(square_sum)
+    X(vector_add) X(vector_accumulate) X(vector_scale) X(vector_square_sum) X(normalize_forward)           \
+    X(normalize_backward) X(infonce) X(bce) X(adamw)
 
 typedef struct km_ops {
     const char *backend;
