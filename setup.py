@@ -7,7 +7,7 @@ import numpy
 from setuptools import Extension, setup
 
 real = os.environ.get("KMERL_REAL", "float")
-flags = ["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-fno-math-errno", "-fopenmp"]
+flags = ["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-fno-math-errno", "-fno-trapping-math", "-fopenmp"]
 setup(
     ext_modules=[
         Extension(

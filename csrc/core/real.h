@@ -10,9 +10,11 @@
 #ifdef KM_DOUBLE
 typedef double km_real;
 #define KM_REAL_NAME "float64"
+#define km_sqrt sqrt
 #else
 typedef float km_real;
 #define KM_REAL_NAME "float32"
+#define km_sqrt sqrtf
 #endif
 
 /* Plain loops that the compiler vectorises once per instruction set; the loader picks one

@@ -1,6 +1,7 @@
 /* How this extension was built. */
+#include "python/binding.h"     /* first, as Python.h asks */
+
 #include "core/threads.h"
-#include "python/binding.h"
 
 static PyObject *build_info(PyObject *module, PyObject *unused)
 {

@@ -3,7 +3,8 @@
 #include "python/binding.h"
 
 #define KM_NOUNS(X) \
-    X(build)
+    X(build)           \
+    X(operations)
 
 #define X(noun) km_binding_add km_binding_##noun##_add;
 KM_NOUNS(X)

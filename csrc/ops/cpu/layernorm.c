@@ -1,0 +1,56 @@
+/* Layer normalisation over the last dimension, one mean and rstd a row. */
+#include "ops/cpu/vmath.h"
+#include "ops/ops.h"
+
+KM_VECTOR void km_layernorm_forward(km_real *y, km_real *mean, km_real *rstd, const km_real *x, const km_real *gain,
+                                    const km_real *bias, int T, int C, km_real eps)
+{
+    for (int t = 0; t < T; t++) {
+        const km_real *xt = x + (size_t)t * C;
+        km_real *yt = y + (size_t)t * C;
+        km_real m = km_sum(xt, C) / C;
+        for (int c = 0; c < C; c++)
+            yt[c] = xt[c] - m;
+        km_real r = 1 / km_sqrt(km_dot(yt, yt, C) / C + eps);
+        for (int c = 0; c < C; c++)
+            yt[c] = yt[c] * r * gain[c] + bias[c];
+        mean[t] = m;
+        rstd[t] = r;
+    }
+}
+
+KM_VECTOR void km_layernorm_backward(km_real *dx, km_real *dgain, km_real *dbias, const km_real *dy, const km_real *x,
+                                     const km_real *mean, const km_real *rstd, const km_real *gain, int T, int C,
+                                     int add)
+{
+    for (int t = 0; t < T; t++) {
+        const km_real *xt = x + (size_t)t * C, *dyt = dy + (size_t)t * C;
+        km_real *dxt = dx + (size_t)t * C;
+        km_real m = mean[t], r = rstd[t];
+        km_real sum[KM_STRIPES] = {0}, dot[KM_STRIPES] = {0};
+        for (int c = 0; c < C; c += KM_STRIPES) {
+            int n = C - c < KM_STRIPES ? C - c : KM_STRIPES;
+            if (n == KM_STRIPES) {
+                for (int j = 0; j < KM_STRIPES; j++) {
+                    km_real dn = dyt[c + j] * gain[c + j];
+                    sum[j] += dn;
+                    dot[j] += dn * (xt[c + j] - m) * r;
+                }
+            } else {
+                for (int j = 0; j < n; j++) {
+                    km_real dn = dyt[c + j] * gain[c + j];
+                    sum[j] += dn;
+                    dot[j] += dn * (xt[c + j] - m) * r;
+                }
+            }
+        }
+        km_real mean_dn = km_join_sum(sum) / C, mean_dn_n = km_join_sum(dot) / C;
+        for (int c = 0; c < C; c++) {
+            km_real n = (xt[c] - m) * r;
+            km_real d = r * (dyt[c] * gain[c] - mean_dn - n * mean_dn_n);
+            dgain[c] += dyt[c] * n;
+            dbias[c] += dyt[c];
+            dxt[c] = add ? dxt[c] + d : d;
+        }
+    }
+}

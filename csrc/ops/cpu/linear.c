@@ -1,0 +1,34 @@
+#include "ops/ops.h"
+
+KM_VECTOR static void spread_bias(km_real *y, const km_real *bias, int T, int N)
+{
+    for (int t = 0; t < T; t++)
+        for (int n = 0; n < N; n++)
+            y[(size_t)t * N + n] = bias[n];
+}
+
+KM_VECTOR static void sum_rows(km_real *dbias, const km_real *dy, int T, int N)
+{
+    for (int t = 0; t < T; t++)
+        for (int n = 0; n < N; n++)
+            dbias[n] += dy[(size_t)t * N + n];
+}
+
+/* y = x w^T + bias: the product is added to rows that already hold the bias. */
+void km_linear_forward(km_real *y, const km_real *x, const km_real *w, const km_real *bias, int T, int N, int K)
+{
+    if (bias != NULL)
+        spread_bias(y, bias, T, N);
+    km_gemm(y, N, x, K, 0, w, K, 1, T, N, K, 1, bias != NULL ? 1 : 0);
+}
+
+void km_linear_backward(km_real *dx, km_real *dw, km_real *dbias, const km_real *dy, const km_real *x,
+                        const km_real *w, int T, int N, int K, int add)
+{
+    if (dx != NULL)
+        km_gemm(dx, K, dy, N, 0, w, K, 0, T, K, N, 1, add ? 1 : 0);
+    if (dw != NULL)
+        km_gemm(dw, K, dy, N, 1, x, K, 0, N, K, T, 1, 1);
+    if (dbias != NULL)
+        sum_rows(dbias, dy, T, N);
+}
