@@ -1,0 +1,324 @@
+"""Metrics against values worked out by hand, slow twins, and a twin of the whole bootstrap."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from kmerl import metrics
+
+# ---- Twins: every definition spelled out, one class ----
+
+
+def roc_auc_twin(y, p):
+    """Share of (positive, negative) pairs in the right order, ties as half."""
+    positive, negative = p[y == 1], p[y == 0]
+    if not len(positive) or not len(negative):
+        return np.nan
+    difference = positive[:, None] - negative[None, :]
+    return np.mean((difference > 0) + 0.5 * (difference == 0))
+
+
+def average_precision_twin(y, p):
+    if y.min() == y.max():
+        return np.nan
+    area, recall = 0.0, 0.0
+    for threshold in sorted(set(p), reverse=True):
+        called = p >= threshold
+        precision, new = np.mean(y[called]), np.sum(y[called]) / np.sum(y)
+        area, recall = area + (new - recall) * precision, new
+    return area
+
+
+def f1_twin(y, p, threshold):
+    if y.min() == y.max():
+        return np.nan
+    called = p >= threshold
+    precision = np.sum(y[called]) / max(1, np.sum(called))
+    recall = np.sum(y[called]) / np.sum(y)
+    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+
+
+def oracle_f1_twin(y, p):
+    return max(f1_twin(y, p, threshold) for threshold in p) if y.min() != y.max() else np.nan
+
+
+def brier_twin(y, p):
+    return np.mean((p - y) ** 2)
+
+
+def calibration_twin(y, p, bins=15):
+    bin_of = np.minimum(np.floor(p * bins), bins - 1)
+    return sum(np.mean(bin_of == b) * abs(y[bin_of == b].mean() - p[bin_of == b].mean()) for b in set(bin_of))
+
+
+TWINS = {
+    "roc_auc": (metrics.roc_auc_score, roc_auc_twin),
+    "average_precision": (metrics.average_precision_score, average_precision_twin),
+    "f1": (lambda y, p, **k: metrics.f1_score(y, p, 0.4, **k), lambda y, p: f1_twin(y, p, 0.4)),
+    "oracle_f1": (metrics.oracle_f1_score, oracle_f1_twin),
+    "brier": (metrics.brier_score, brier_twin),
+    "expected_calibration_error": (metrics.expected_calibration_error, calibration_twin),
+}
+
+
+def example(seed, n=60, classes=4, grid=None):
+    """Outcomes and scores; on a coarse grid there are many ties."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, classes)) < rng.uniform(0.1, 0.6, classes)).astype(np.uint8)
+    y[0], y[1] = 1, 0
+    p = rng.random((n, classes))
+    return y, p if grid is None else np.round(p * grid) / grid
+
+
+# ---- Values ----
+
+
+def test_by_hand():
+    y = [0, 0, 1, 1]
+    p = [0.1, 0.4, 0.35, 0.8]
+    assert metrics.roc_auc_score(y, p) == 0.75
+    # thresholds 0.8, 0.4, 0.35: precision 1, 1/2, 2/3; recall 1/2, 1/2, 1
+    assert metrics.average_precision_score(y, p) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3, abs=1e-15)
+    assert metrics.f1_score(y, p, 0.4) == 0.5  # one hit, one false alarm, one miss
+    assert metrics.oracle_f1_score(y, p) == pytest.approx(0.8)  # at 0.35: two hits, one false alarm
+    assert metrics.f1_threshold(y, p) == 0.35
+    assert metrics.brier_score(y, p) == pytest.approx((0.01 + 0.16 + 0.4225 + 0.04) / 4)
+    # bins [0, .5) and [.5, 1]: |1/3 - 0.85/3| * 3/4 + |1 - 0.8| / 4
+    assert metrics.expected_calibration_error(y, p, bins=2) == pytest.approx(0.15 / 4 + 0.2 / 4)
+
+
+def test_equal_scores():
+    y = [1, 0, 1, 0]
+    assert metrics.roc_auc_score(y, [0.5] * 4) == 0.5
+    assert metrics.average_precision_score(y, [0.5] * 4) == 0.5
+    # ranks 1, 2.5, 2.5, 4 for scores .1 .2 .2 .3
+    assert metrics.roc_auc_score([0, 1, 0, 1], [0.1, 0.2, 0.2, 0.3]) == (1.5 + 2) / 4
+
+
+@pytest.mark.parametrize("grid", [None, 10, 2])
+@pytest.mark.parametrize("name", TWINS)
+def test_against_twin(name, grid):
+    function, twin = TWINS[name]
+    y, p = example(3, grid=grid)
+    expected = [twin(y[:, k], p[:, k]) for k in range(y.shape[1])]
+    np.testing.assert_allclose(function(y, p, average=None), expected, rtol=1e-12, atol=1e-14)
+    assert function(y, p) == pytest.approx(np.mean(expected), rel=1e-12)
+    assert function(y[:, 0], p[:, 0]) == pytest.approx(expected[0], rel=1e-12, abs=1e-14)
+
+
+def test_threshold_is_the_best_one_and_the_highest_of_equals():
+    y, p = example(5, grid=8)
+    thresholds = metrics.f1_threshold(y, p)
+    np.testing.assert_array_equal(
+        metrics.f1_score(y, p, thresholds, average=None), metrics.oracle_f1_score(y, p, average=None)
+    )
+    # 0.9 and 0.2 both give F1 2/3
+    assert metrics.f1_threshold([1, 0, 1, 0], [0.9, 0.5, 0.2, 0.1]) == 0.2
+    assert metrics.f1_threshold([1, 0, 0, 1], [0.9, 0.5, 0.3, 0.1]) == 0.9
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_types_and_layouts_of_outcomes(dtype):
+    y, p = example(7)
+    expected = metrics.roc_auc_score(y, p)
+    assert metrics.roc_auc_score(np.asfortranarray(y.astype(dtype)), p[:, ::1]) == expected
+    assert metrics.roc_auc_score(y[::-1], p[::-1]) == expected
+    assert metrics.roc_auc_score(y.tolist(), p.tolist()) == expected
+
+
+def test_scores_need_not_be_probabilities():
+    y, p = example(9)
+    assert metrics.roc_auc_score(y, 7 * p - 3) == metrics.roc_auc_score(y, p)
+
+
+# ---- Classes with one outcome ----
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision", "f1", "oracle_f1"])
+def test_classes_with_one_outcome_are_left_out_and_listed(name):
+    function, _ = TWINS[name]
+    y, p = example(11)
+    y[:, 1], y[:, 3] = 0, 1
+    with pytest.warns(metrics.UndefinedMetricWarning, match="2 of 4 classes have only one outcome.*b, d"):
+        each = function(y, p, average=None, classes=list("abcd"))
+    assert np.isnan(each[[1, 3]]).all()
+    with pytest.warns(metrics.UndefinedMetricWarning):
+        assert function(y, p) == pytest.approx(each[[0, 2]].mean())
+    with pytest.warns(metrics.UndefinedMetricWarning):
+        assert np.isnan(function(y[:, 1], p[:, 1]))
+
+
+@pytest.mark.parametrize("name", ["brier", "expected_calibration_error"])
+def test_calibration_exists_with_one_outcome(name):
+    function, twin = TWINS[name]
+    y, p = np.zeros(20, np.uint8), np.linspace(0, 1, 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert function(y, p) == pytest.approx(twin(y, p))
+
+
+def test_class_without_a_validation_threshold_has_no_f1():
+    y, p = example(13)
+    none = y.copy()
+    none[:, 2] = 0
+    with pytest.warns(metrics.UndefinedMetricWarning):
+        thresholds = metrics.f1_threshold(none, p)
+    each = metrics.f1_score(y, p, thresholds, average=None)
+    assert np.isnan(each).tolist() == [False, False, True, False]
+
+
+# ---- Bootstrap ----
+
+
+def philox_twin(seed, stream, a, count):
+    """The first `count` numbers of the core's generator, Philox4x32-10, for (seed, stream, a, b = 0)."""
+    numbers = []
+    for i in range(-(-count // 4)):
+        c, k = [i, a, 0, stream << 24], [seed & 0xFFFFFFFF, seed >> 32]
+        for _ in range(10):
+            left, right = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = [(right >> 32) ^ c[1] ^ k[0], right & 0xFFFFFFFF, (left >> 32) ^ c[3] ^ k[1], left & 0xFFFFFFFF]
+            k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+        numbers += c
+    return numbers[:count]
+
+
+STREAM_BOOTSTRAP = 7  # core/rng.h
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_bootstrap_against_twin(name):
+    function, twin = TWINS[name]
+    y, p = example(17, n=40, classes=3, grid=20)
+    y[:, 2] = 0
+    y[4, 2] = 1  # one patient holds all positives: some resamples have none
+    groups = np.random.default_rng(1).integers(0, 16, 40)
+    order = list(dict.fromkeys(groups.tolist()))
+    values = []
+    for resample in range(50):
+        drawn = [x % len(order) for x in philox_twin(2**40 + 5, STREAM_BOOTSTRAP, resample, len(order))]
+        rows = np.concatenate([np.flatnonzero(groups == order[g]) for g in drawn])
+        each = np.array([twin(y[rows, k], p[rows, k]) for k in range(3)])
+        values.append([*each, np.nanmean(each)])
+    low, high = np.nanpercentile(values, [2.5, 97.5], axis=0)
+    result = metrics.bootstrap(
+        y, p, groups=groups, n=50, seed=2**40 + 5, metric=name, threshold=0.4 if name == "f1" else None
+    )
+    each = [*result.per_class.values()]
+    np.testing.assert_allclose([row["low"] for row in each] + [result.low], low, rtol=1e-10)
+    np.testing.assert_allclose([row["high"] for row in each] + [result.high], high, rtol=1e-10)
+    assert [row["resamples"] for row in each] == np.isfinite(np.array(values)[:, :3]).sum(axis=0).tolist()
+    assert result.estimate == function(y, p)
+    if name == "roc_auc":
+        assert each[2]["resamples"] < 50
+
+
+def test_bootstrap_is_the_same_on_any_number_of_threads():
+    y, p = example(19, n=300, classes=5)
+    one, two, four = (metrics.bootstrap(y, p, n=200, threads=threads) for threads in (1, 2, 4))
+    assert one == two == four
+    assert metrics.bootstrap(y, p, n=200, seed=1).low != one.low
+
+
+def test_bootstrap_draws_patients_not_recordings():
+    y, p = example(23, n=50, classes=1)
+    alone = metrics.bootstrap(y, p, n=300)
+    copies = metrics.bootstrap(np.repeat(y, 4, axis=0), np.repeat(p, 4, axis=0), groups=np.repeat(np.arange(50), 4), n=300)
+    assert (copies.estimate, copies.low, copies.high) == (alone.estimate, alone.low, alone.high)
+    assert copies.patients == 50
+
+
+def test_bootstrap_result():
+    y, p = example(29, classes=3)
+    y[:, 1] = 0
+    with pytest.warns(metrics.UndefinedMetricWarning):
+        result = metrics.bootstrap(y, p, classes=["af", "normal", "rbbb"], n=100)
+    assert result.skipped == ["normal"]
+    assert result.low < result.estimate < result.high
+    assert list(result.per_class) == ["af", "normal", "rbbb"]
+    assert np.isnan(result.per_class["normal"]["low"]) and result.per_class["normal"]["resamples"] == 0
+    assert str(result).startswith("roc_auc 0.")
+    with pytest.warns(metrics.UndefinedMetricWarning):
+        assert metrics.bootstrap(y, p, n=10).skipped == [1]
+
+
+def test_bootstrap_covers_the_truth():
+    """Over 60 samples of a known AUC, a 95 % interval misses it a few times, not often."""
+    rng = np.random.default_rng(31)
+    truth = 0.76024993890652  # of two normal distributions 1 apart: Phi(1 / sqrt(2))
+    missed = 0
+    for _ in range(60):
+        y = np.arange(120) % 2
+        result = metrics.bootstrap(y, rng.normal(y, 1.0), n=200)
+        missed += not result.low <= truth <= result.high
+    assert missed <= 9
+
+
+# ---- Bad input ----
+
+Y, P = [0, 1, 1, 0], [0.1, 0.9, 0.4, 0.2]
+
+
+@pytest.mark.parametrize(
+    "y, p, error, message",
+    [
+        (Y, P[:3], ValueError, r"y has shape \(4,\), p has shape \(3,\)"),
+        ([Y], [P[:2]], ValueError, "expected the same"),
+        ([], [], ValueError, "at least one recording"),
+        (np.zeros((4, 0)), np.zeros((4, 0)), ValueError, "at least one recording and one class"),
+        (np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), ValueError, r"expected \(N,\) or \(N, classes\)"),
+        ([0, 2, 1, 0], P, ValueError, r"y holds 2 \(recording 1\), expected 0 or 1"),
+        ([0, 0.5, 1, 0], P, ValueError, r"y holds 0.5 \(recording 1\)"),
+        ([0, np.nan, 1, 0], P, ValueError, r"y holds nan \(recording 1\)"),
+        ([0, -1, 1, 0], P, ValueError, "y holds -1"),
+        (["a", "b", "c", "d"], P, TypeError, "y has dtype <U1, expected numbers"),
+        (Y, [0.1, np.nan, 0.4, np.nan], ValueError, r"p holds nan \(recording 1; 2 in all\)"),
+        (Y, [0.1, np.inf, 0.4, 0.2], ValueError, "p holds inf"),
+        ([[0, 1], [1, 0]], [[0.1, 0.2], [0.3, np.nan]], ValueError, r"recording 1, column 1"),
+        ([[0, 1], [1]], P, ValueError, "y is no rectangular array"),
+        (Y, [1j, 1, 1, 1], TypeError, "p has dtype complex128"),
+    ],
+)
+def test_bad_outcomes_and_scores(y, p, error, message):
+    for function in (metrics.roc_auc_score, metrics.brier_score, metrics.bootstrap, metrics.f1_threshold):
+        with pytest.raises(error, match=message):
+            function(y, p)
+
+
+@pytest.mark.parametrize("function", [metrics.brier_score, metrics.expected_calibration_error])
+def test_calibration_needs_probabilities(function):
+    with pytest.raises(ValueError, match=r"p holds 1.5 \(recording 2\), expected probabilities in \[0, 1\]"):
+        function(Y, [0.1, 0.9, 1.5, 0.2])
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"groups": ["a", "b", "c"]}, ValueError, "groups has 3 entries, expected one for each of the 4 recordings"),
+        ({"groups": ["a", "b", None, "c"]}, ValueError, "groups has no patient for recording 2"),
+        ({"groups": [1.0, 2.0, np.nan, 4.0]}, ValueError, "groups has no patient for recording 2"),
+        ({"groups": [[1], [2], [3], [4]]}, TypeError, r"groups\[0\] is list"),
+        ({"groups": [7, 7, 7, 7]}, ValueError, "groups holds one patient"),
+        ({"n": 0}, ValueError, "n is 0, expected 1 to"),
+        ({"n": 10.0}, TypeError, "n is 10.0, expected a whole number"),
+        ({"seed": -1}, ValueError, "seed is -1"),
+        ({"level": 95}, ValueError, "level is 95, expected a number between 0 and 1"),
+        ({"metric": "auc"}, ValueError, "metric is 'auc', expected one of roc_auc"),
+        ({"metric": "f1"}, ValueError, "threshold is missing"),
+        ({"threshold": 0.5}, ValueError, "threshold belongs to"),
+        ({"metric": "f1", "threshold": [0.5, 0.5]}, ValueError, r"threshold has shape \(2,\)"),
+        ({"metric": "expected_calibration_error", "bins": 0}, ValueError, "bins is 0"),
+        ({"threads": 0}, ValueError, "threads is 0"),
+        ({"classes": ["a", "b"]}, ValueError, "classes holds 2 names"),
+        ({"classes": "a"}, ValueError, "classes holds a text"),
+    ],
+)
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
+        metrics.bootstrap(Y, P, **options)
+
+
+def test_bad_average():
+    with pytest.raises(ValueError, match="average is 'micro'"):
+        metrics.roc_auc_score(Y, P, average="micro")
