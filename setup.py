@@ -153,6 +153,9 @@ void scale(float *x, int n) { for (int i = 0; i < n; i++) x[i] *= 2; }
 """
 
 
+BUNDLE = ("libkmerl_openblas.so", "LICENSE-OpenBLAS.txt")
+
+
 def find_openblas():
     """The shared library of scipy-openblas32 and its licence."""
     try:
@@ -178,13 +181,12 @@ def bundle_openblas(library, licence, folder):
     if content.count(old + b"\0") != 1:
         raise SetupError(f"{library} is not the library that kmerl knows: its soname is not {old.decode()}")
     os.makedirs(folder, exist_ok=True)
-    target = os.path.join(folder, new.decode())
-    temporary = target + ".new"
-    with open(temporary, "wb") as file:
+    target, terms = (os.path.join(folder, name) for name in BUNDLE)
+    with open(target + ".new", "wb") as file:
         file.write(content.replace(old + b"\0", new + b"\0"))
-    os.chmod(temporary, 0o755)
-    os.replace(temporary, target)       # a running process keeps the old file
-    shutil.copyfile(licence, os.path.join(folder, "LICENSE-OpenBLAS.txt"))
+    os.chmod(target + ".new", 0o755)
+    os.replace(target + ".new", target)
+    shutil.copyfile(licence, terms)
     return target
 
 
@@ -216,8 +218,7 @@ class BuildExt(build_ext):
         self.force = True       # linking is quick, and setuptools cannot see that a KMERL_* variable changed
 
     def openblas_folder(self):
-        extension = os.path.abspath(self.get_ext_fullpath("kmerl._kmerl"))
-        return os.path.join(os.path.dirname(extension), "_openblas")
+        return os.path.join(self.build_lib, "kmerl", "_openblas")
 
     def build_extension(self, ext):
         import numpy
@@ -259,12 +260,28 @@ class BuildExt(build_ext):
         finally:
             self.compiler.compile = compile_original
 
+    def copy_extensions_to_source(self):
+        super().copy_extensions_to_source()
+        if BLAS != "openblas":
+            package = self.get_finalized_command("build_py").get_package_dir("kmerl")
+            shutil.rmtree(os.path.join(package, "_openblas"), ignore_errors=True)
+        for built, target in self.bundle():
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(built, target + ".new")
+            os.replace(target + ".new", target)     # a running process keeps the old file
+
     def get_outputs(self):
-        outputs = super().get_outputs()
-        if BLAS == "openblas":
-            folder = os.path.join(self.build_lib, "kmerl", "_openblas")
-            outputs += [os.path.join(folder, name) for name in ("libkmerl_openblas.so", "LICENSE-OpenBLAS.txt")]
-        return outputs
+        return super().get_outputs() + [path for path, _ in self.bundle()]
+
+    def get_output_mapping(self):
+        return {**super().get_output_mapping(), **(dict(self.bundle()) if self.inplace else {})}
+
+    def bundle(self):
+        """(built file, its place in the source tree) of what travels beside the extension."""
+        if BLAS != "openblas":
+            return []
+        package = self.get_finalized_command("build_py").get_package_dir("kmerl")
+        return [(os.path.join(self.openblas_folder(), name), os.path.join(package, "_openblas", name)) for name in BUNDLE]
 
 
 class TestC(Command):

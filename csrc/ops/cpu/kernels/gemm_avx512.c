@@ -1,0 +1,18 @@
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+#define GEMM km_gemm_avx512
+#define TARGET __attribute__((target("avx512f,fma")))
+#define BYTES 64
+#define ROWS 14
+#ifdef KM_DOUBLE
+#define SPLAT(x) ((vector)_mm512_set1_pd(x))
+#define MADD(a, b, c) ((vector)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#else
+#define SPLAT(x) ((vector)_mm512_set1_ps(x))
+#define MADD(a, b, c) ((vector)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#endif
+#include "ops/cpu/kernels/gemm_blocked.h"
+
+#endif

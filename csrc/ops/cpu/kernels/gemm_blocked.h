@@ -1,0 +1,160 @@
+/* The matrix product of one instruction set; included by gemm_plain.c, gemm_avx2.c, gemm_avx512.c, which define
+ *   GEMM                   the function's name
+ *   TARGET                 its target attribute
+ *   BYTES                  bytes in a vector
+ *   ROWS                   most rows in a tile of y; a tile is two vectors wide
+ *   SPLAT(x)               a vector of x
+ *   MADD(a, b, c)          a b + c, with one rounding where the processor can
+ *
+ * y is worked through in strips of DEPTH along k and WIDTH along n. Of each strip of op(b) a copy is made in
+ * panels of two vectors, [panel][k][2 LANES], short panels filled up with zeros; it stays in the second-level
+ * cache. Then, for up to ROWS rows of op(a) at a time, a copy [row][k] (or [k][row] if a is transposed) is made
+ * that stays in the first-level cache, and multiplied into one tile of y after the other, all in registers.
+ *
+ * The sum over k of an element is one chain of multiply-adds a strip, whatever the tile's height: rows do not
+ * depend on how many others there are, nor on where they stand.                                               */
+#include "ops/cpu/gemm.h"
+
+#include <string.h>
+
+enum {
+    LANES = BYTES / (int)sizeof(km_real),
+    PANEL = 2 * LANES,
+    DEPTH = 256,                            /* strip along k                                           */
+    PITCH = DEPTH + 16,                     /* row pitch of the copy of op(a): no two rows in one set  */
+    WIDTH = 512 / PANEL * PANEL             /* strip along n                                           */
+};
+
+typedef km_real vector __attribute__((vector_size(BYTES)));
+typedef km_real loose __attribute__((vector_size(BYTES), aligned(sizeof(km_real)), may_alias));
+
+/* 512 KiB for float in each thread that multiplies, from the loader's thread-local storage: no call allocates. */
+static _Thread_local km_real packed_b[DEPTH * WIDTH] __attribute__((aligned(64)));
+
+/* y tile (m, n) = alpha a b + beta y, n <= PANEL; a's element (i, k) at i * row + k * step.  m, row and step are
+ * constants where this is inlined, so that the accumulators are registers.                                      */
+TARGET static inline __attribute__((always_inline)) void tile(km_real *y, size_t ldy, const km_real *a, int row, int step,
+                                                              const km_real *b, int m, int n, int depth,
+                                                              km_real alpha, km_real beta)
+{
+    vector sum[ROWS][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+        sum[i][0] = sum[i][1] = (vector){0};
+    for (int k = 0; k < depth; k++) {
+        vector b0 = *(const vector *)(b + (size_t)k * PANEL), b1 = *(const vector *)(b + (size_t)k * PANEL + LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            vector s = SPLAT(a[i * row + k * step]);
+            sum[i][0] = MADD(s, b0, sum[i][0]);
+            sum[i][1] = MADD(s, b1, sum[i][1]);
+        }
+    }
+    vector va = SPLAT(alpha), vb = SPLAT(beta);
+    if (n == PANEL) {
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            loose *out = (loose *)(y + (size_t)i * ldy);
+            vector s0 = sum[i][0] * va, s1 = sum[i][1] * va;
+            if (beta != 0) {
+                s0 = MADD(vb, (vector)out[0], s0);
+                s1 = MADD(vb, (vector)out[1], s1);
+            }
+            out[0] = s0;
+            out[1] = s1;
+        }
+        return;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+        km_real *out = y + (size_t)i * ldy;
+        km_real edge[PANEL] __attribute__((aligned(64)));
+        vector *v = (vector *)edge;
+        v[0] = v[1] = (vector){0};
+        if (beta != 0)
+            memcpy(edge, out, (size_t)n * sizeof *out);
+        v[0] = MADD(vb, v[0], sum[i][0] * va);
+        v[1] = MADD(vb, v[1], sum[i][1] * va);
+        memcpy(out, edge, (size_t)n * sizeof *out);
+    }
+}
+
+#define TILE(rows)                                                                              \
+    case rows:                                                                                  \
+        if (a_transposed)                                                                       \
+            tile(y, ldy, a, 1, ROWS, b, rows, n, depth, alpha, beta);                           \
+        else                                                                                    \
+            tile(y, ldy, a, PITCH, 1, b, rows, n, depth, alpha, beta);                          \
+        break;
+
+TARGET static void tile_of(km_real *y, size_t ldy, const km_real *a, int a_transposed, const km_real *b, int m, int n,
+                           int depth, km_real alpha, km_real beta)
+{
+    switch (m) {
+    TILE(1) TILE(2) TILE(3) TILE(4)
+#if ROWS > 4
+    TILE(5) TILE(6)
+#endif
+#if ROWS > 6
+    TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
+#endif
+    }
+}
+
+/* packed_b <- rows k of op(b), columns 0 .. n - 1, in panels. */
+TARGET static void pack_b(const km_real *b, size_t ldb, int b_transposed, int n, int depth)
+{
+    for (int j = 0; j < n; j += PANEL) {
+        km_real *to = packed_b + (size_t)j * depth;
+        int columns = n - j < PANEL ? n - j : PANEL;
+        if (columns < PANEL)
+            memset(to, 0, (size_t)depth * PANEL * sizeof *to);
+        if (!b_transposed) {
+            for (int k = 0; k < depth; k++)
+                memcpy(to + (size_t)k * PANEL, b + (size_t)k * ldb + j, (size_t)columns * sizeof *to);
+        } else {
+            for (int c = 0; c < columns; c++)
+                for (int k = 0; k < depth; k++)
+                    to[(size_t)k * PANEL + c] = b[(size_t)(j + c) * ldb + k];
+        }
+    }
+}
+
+TARGET static void pack_a(km_real *to, const km_real *a, size_t lda, int a_transposed, int m, int depth)
+{
+    if (a_transposed)
+        for (int k = 0; k < depth; k++)
+            memcpy(to + (size_t)k * ROWS, a + (size_t)k * lda, (size_t)m * sizeof *to);
+    else
+        for (int i = 0; i < m; i++)
+            memcpy(to + (size_t)i * PITCH, a + (size_t)i * lda, (size_t)depth * sizeof *to);
+}
+
+TARGET void GEMM(km_real *y, int ldy, const km_real *a, int lda, int a_transposed, const km_real *b, int ldb,
+                 int b_transposed, int M, int N, int K, km_real alpha, km_real beta)
+{
+    km_real packed_a[ROWS * PITCH] __attribute__((aligned(64)));
+    const size_t a_row = a_transposed ? 1 : (size_t)lda, a_step = a_transposed ? (size_t)lda : 1;
+    const size_t b_step = b_transposed ? 1 : (size_t)ldb, b_column = b_transposed ? (size_t)ldb : 1;
+    if (M <= 0 || N <= 0)
+        return;
+    int strips = (K + DEPTH - 1) / DEPTH, tiles = (M + ROWS - 1) / ROWS;
+    int k = 0;
+    do {
+        /* Strips of almost equal length, first to last: fixed by K alone. */
+        int depth = strips > 0 ? (K - k) / strips-- : 0;
+        for (int j = 0; j < N; j += WIDTH) {
+            int width = N - j < WIDTH ? N - j : WIDTH;
+            pack_b(b + (size_t)k * b_step + (size_t)j * b_column, (size_t)ldb, b_transposed, width, depth);
+            for (int t = 0, i = 0, m; t < tiles; t++, i += m) {
+                m = (M - i) / (tiles - t);
+                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m, depth);
+                for (int p = 0; p < width; p += PANEL)
+                    tile_of(y + (size_t)i * (size_t)ldy + j + p, (size_t)ldy, packed_a, a_transposed,
+                            packed_b + (size_t)p * depth, m, width - p < PANEL ? width - p : PANEL, depth, alpha,
+                            k == 0 ? beta : 1);
+            }
+        }
+        k += depth;
+    } while (k < K);
+}
