@@ -1,0 +1,283 @@
+"""The C operations as NumPy functions, reached through ctypes, with the signatures of tests/twins.py.
+
+Argument types are read from csrc/ops/ops.h, so that no signature is written twice. Every array goes to C inside
+a buffer with guard zones on both sides; outputs start as NaN. After the call a touched guard or a changed const
+array is an AssertionError.
+"""
+
+import ctypes
+import pathlib
+import re
+
+import numpy as np
+
+HEADER = pathlib.Path(__file__).parent.parent / "csrc" / "ops" / "ops.h"
+GUARD = 64  # elements on each side
+
+
+class Dropout(ctypes.Structure):
+    _fields_ = [("rate", ctypes.c_double), ("seed", ctypes.c_uint64), ("step", ctypes.c_uint32),
+                ("site", ctypes.c_uint64)]
+
+
+def signatures():
+    """{operation: (result, [(type, name, is const)])} of ops.h, in the order of its table."""
+    text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
+    table = re.search(r"#define KM_OPERATIONS\(X\)(.*?)\n\n", text, flags=re.S).group(1)
+    found = {}
+    for result, name, arguments in re.findall(r"^(\w+) km_(\w+)\(([^;]*?)\);", text, flags=re.M):
+        found[name] = result, []
+        for argument in arguments.split(","):
+            words = argument.replace("*", " * ").split()
+            kind = " ".join(word for word in words[:-1] if word != "const")
+            found[name][1].append((kind, words[-1], words[0] == "const"))
+    return {name: found[name] for name in re.findall(r"X\((\w+)\)", table)}
+
+
+def aligned_empty(n, dtype):
+    """n elements from a 64-byte boundary on."""
+    size = np.dtype(dtype).itemsize
+    raw = np.empty(n * size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start:start + n * size].view(dtype)
+
+
+class Buffer:
+    """A copy of an array between two guard zones."""
+
+    def __init__(self, array):
+        assert array.flags.c_contiguous
+        self.array, self.written = array, False
+        self.whole = aligned_empty(array.size + 2 * GUARD, array.dtype)
+        self.whole.view(np.uint8)[:] = 0xA5
+        self.inside = self.whole[GUARD:GUARD + array.size]
+        self.inside[:] = array.ravel()
+
+    def check(self, name):
+        for zone in (self.whole[:GUARD], self.whole[GUARD + self.array.size:]):
+            assert (zone.view(np.uint8) == 0xA5).all(), f"{name} was written out of bounds"
+        if self.written:
+            self.array[...] = self.inside.reshape(self.array.shape)
+        else:
+            assert self.inside.tobytes() == self.array.tobytes(), f"const {name} was changed"
+
+
+def root(array):
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+class Operations:
+    """operations.<name>(...) takes and returns what twins.<name> does; operations.call(name, ...) is the C call."""
+
+    SCALARS = {"int": ctypes.c_int, "double": ctypes.c_double, "size_t": ctypes.c_size_t, "int64_t": ctypes.c_int64,
+               "void": None}
+    POINTERS = {"double *": np.float64, "int32_t *": np.int32, "int64_t *": np.int64}
+
+    def __init__(self, core):
+        addresses = core.operations()
+        self.signatures = signatures()
+        assert list(addresses) == list(self.signatures), "the table of ops.h and of the module differ"
+        self.real = np.dtype(core.build_info()["real"])
+        c_real = {4: ctypes.c_float, 8: ctypes.c_double}[self.real.itemsize]
+        self.scalars = dict(self.SCALARS, km_real=c_real)
+        self.functions = {}
+        for name, (result, arguments) in self.signatures.items():
+            types = [self.scalars.get(kind, ctypes.c_void_p) for kind, _, _ in arguments]
+            self.functions[name] = ctypes.CFUNCTYPE(self.scalars[result], *types)(addresses[name])
+
+    def call(self, name, *values):
+        """The C function on NumPy arrays (views of C-contiguous arrays; None is NULL), guarded."""
+        buffers, arguments = {}, []
+        assert len(values) == len(self.signatures[name][1]), f"{name} takes {len(self.signatures[name][1])} arguments"
+        for value, (kind, label, const) in zip(values, self.signatures[name][1]):
+            if kind in self.scalars or value is None:
+                arguments.append(value)
+            elif kind == "km_dropout *":
+                arguments.append(ctypes.cast(ctypes.pointer(value), ctypes.c_void_p))
+            else:
+                dtype = self.real if kind == "km_real *" else np.dtype(self.POINTERS[kind])
+                assert value.dtype == dtype, f"{label} is {value.dtype}, {name} takes {dtype}"
+                whole = root(value)
+                buffer, _ = buffers.setdefault(id(whole), (Buffer(whole), label))
+                buffer.written |= not const
+                offset = value.ctypes.data - whole.ctypes.data
+                arguments.append(buffer.inside.ctypes.data + offset)
+        result = self.functions[name](*arguments)
+        for buffer, label in buffers.values():
+            buffer.check(f"{label} of {name}")
+        return result
+
+    def new(self, *shape):
+        return np.full(shape, np.nan, self.real)
+
+    def zeros(self, *shape):
+        return np.zeros(shape, self.real)
+
+    def gemm(self, y, a, b, alpha, beta, a_transposed=False, b_transposed=False):
+        y = y.copy()
+        K = a.shape[0] if a_transposed else a.shape[1]
+        self.call("gemm", y, y.shape[1], a, a.shape[1], a_transposed, b, b.shape[1], b_transposed,
+                  y.shape[0], y.shape[1], K, alpha, beta)
+        return y
+
+    def linear_forward(self, x, w, bias=None):
+        y = self.new(len(x), len(w))
+        self.call("linear_forward", y, x, w, bias, len(x), *w.shape)
+        return y
+
+    def linear_backward(self, dy, x, w, into=None, add=0):
+        dx, dw, dbias = into or (self.new(*x.shape), self.zeros(*w.shape), self.zeros(len(w)))
+        self.call("linear_backward", dx, dw, dbias, dy, x, w, len(x), *w.shape, add)
+        return dx, dw, dbias
+
+    def tokens_forward(self, patches, lead_id, segment, w, lead=None, temporal=None):
+        x = self.new(len(patches), len(w))
+        self.call("tokens_forward", x, patches, lead_id, segment, w, lead, temporal, len(x), *w.shape)
+        return x
+
+    def tokens_backward(self, dx, patches, lead_id, segment, M, into=None):
+        (T, C), P = dx.shape, patches.shape[1]
+        dw, dlead, dtemporal = into or (self.zeros(C, P), self.zeros(12, C), self.zeros(M, C))
+        self.call("tokens_backward", dw, dlead, dtemporal, dx, patches, lead_id, segment, T, C, P)
+        return dw, dlead, dtemporal
+
+    def layernorm_forward(self, x, gain, bias, eps):
+        y, mean, rstd = self.new(*x.shape), self.new(len(x)), self.new(len(x))
+        self.call("layernorm_forward", y, mean, rstd, x, gain, bias, *x.shape, eps)
+        return y, mean, rstd
+
+    def layernorm_backward(self, dy, x, mean, rstd, gain, into=None, add=0):
+        T, C = x.shape
+        dx, dgain, dbias = into or (self.new(T, C), self.zeros(C), self.zeros(C))
+        self.call("layernorm_backward", dx, dgain, dbias, dy, x, mean, rstd, gain, T, C, add)
+        return dx, dgain, dbias
+
+    def batchnorm_forward(self, x, gain, bias, running_mean, running_var, eps, momentum):
+        (B, C), running_mean, running_var = x.shape, running_mean.copy(), running_var.copy()
+        y, mean, rstd = self.new(B, C), self.new(C), self.new(C)
+        self.call("batchnorm_forward", y, mean, rstd, running_mean, running_var, x, gain, bias, B, C, eps, momentum)
+        return y, mean, rstd, running_mean, running_var
+
+    def batchnorm_backward(self, dy, x, mean, rstd, gain, into=None):
+        B, C = x.shape
+        dx, dgain, dbias = into or (self.new(B, C), self.zeros(C), self.zeros(C))
+        self.call("batchnorm_backward", dx, dgain, dbias, dy, x, mean, rstd, gain, B, C)
+        return dx, dgain, dbias
+
+    def batchnorm_apply(self, x, running_mean, running_var, gain, bias, eps):
+        y = self.new(*x.shape)
+        self.call("batchnorm_apply", y, x, running_mean, running_var, gain, bias, *x.shape, eps)
+        return y
+
+    def gelu_forward(self, x):
+        y = self.new(*x.shape)
+        self.call("gelu_forward", y, x, x.size)
+        return y
+
+    def gelu_backward(self, dy, x):
+        dx = self.new(*x.shape)
+        self.call("gelu_backward", dx, dy, x, x.size)
+        return dx
+
+    def relu_forward(self, x):
+        y = self.new(*x.shape)
+        self.call("relu_forward", y, x, x.size)
+        return y
+
+    def relu_backward(self, dy, y):
+        dx = self.new(*y.shape)
+        self.call("relu_backward", dx, dy, y, y.size)
+        return dx
+
+    def scratch(self, q, k):
+        return self.new(self.call("attention_scratch", len(q), len(k), q.shape[2]))
+
+    @staticmethod
+    def stride(x):
+        """Elements from one row of (T, H, E) to the next, whatever the array it is a slice of."""
+        return x.strides[0] // x.itemsize
+
+    def attention_forward(self, q, k, v, dropout=None):
+        (Tq, H, E), out, lse = q.shape, self.new(*q.shape), self.new(q.shape[1], len(q))
+        self.call("attention_forward", out, lse, self.scratch(q, k), q, k, v, Tq, len(k), H, E, self.stride(q),
+                  self.stride(k), self.stride(out), dropout or Dropout())
+        return out, lse
+
+    def attention_backward(self, dout, q, k, v, dropout=None):
+        """dq, dk, dv; the saved tensors come from the C forward pass."""
+        (Tq, H, E), (out, lse) = q.shape, self.attention_forward(q, k, v, dropout)
+        packed = self.new(max(Tq, len(k)), 3, H, E) if self.stride(q) == 3 * H * E else None
+        if packed is None:
+            dq, dk, dv = self.new(*q.shape), self.new(*k.shape), self.new(*v.shape)
+        else:
+            dq, dk, dv = packed[:Tq, 0], packed[:len(k), 1], packed[:len(k), 2]
+        self.call("attention_backward", dq, dk, dv, self.scratch(q, k), dout, out, lse, q, k, v, Tq, len(k), H, E,
+                  self.stride(q), self.stride(k), self.stride(out), dropout or Dropout())
+        return dq, dk, dv
+
+    def attention_weights(self, q, k):
+        (Tq, H, E), weights = q.shape, self.new(len(q), len(k))
+        self.call("attention_weights", weights, self.scratch(q, k), q, k, Tq, len(k), H, E, self.stride(q),
+                  self.stride(k))
+        return weights
+
+    def dropout_forward(self, x, dropout):
+        y = self.new(*x.shape)
+        self.call("dropout_forward", y, x, x.size, dropout)
+        return y
+
+    def pool_forward(self, x, offset):
+        y = self.new(len(offset) - 1, x.shape[1])
+        self.call("pool_forward", y, x, offset, *y.shape)
+        return y
+
+    def pool_backward(self, dy, offset, into=None, add=0):
+        dx, = into or (self.new(offset[-1], dy.shape[1]),)
+        self.call("pool_backward", dx, dy, offset, *dy.shape, add)
+        return dx
+
+    def add_forward(self, x, z):
+        y = self.new(*x.shape)
+        self.call("add_forward", y, x, z, x.size)
+        return y
+
+    def accumulate(self, y, x):
+        y = y.copy()
+        self.call("accumulate", y, x, x.size)
+        return y
+
+    def scale(self, x, a):
+        x = x.copy()
+        self.call("scale", x, a, x.size)
+        return x
+
+    def normalize_forward(self, x):
+        y, rnorm = self.new(*x.shape), self.new(len(x))
+        self.call("normalize_forward", y, rnorm, x, *x.shape)
+        return y, rnorm
+
+    def normalize_backward(self, dy, y, rnorm):
+        dx = self.new(*y.shape)
+        self.call("normalize_backward", dx, dy, y, rnorm, *y.shape)
+        return dx
+
+    def infonce(self, ecg, text, scale, same_text=None, directions=2, positive=1):
+        B, C = ecg.shape
+        d_ecg, d_text, d_scale = self.new(B, C), self.new(B, C), np.zeros(1)
+        loss = self.call("infonce", d_ecg, d_text, d_scale, self.new(2 * B * B + 2 * B), ecg, text, scale, same_text,
+                         B, C, directions, positive)
+        return loss, d_ecg, d_text, d_scale[0]
+
+    def bce(self, z, y, weight):
+        dz = self.new(*z.shape)
+        return self.call("bce", dz, z, y, weight, z.size), dz
+
+    def adamw(self, w, m, v, gradient, clip, lr, b1, b2, eps, decay, step):
+        w, m, v = w.copy(), m.copy(), v.copy()
+        self.call("adamw", w, m, v, gradient, w.size, clip, lr, b1, b2, eps, decay, step)
+        return w, m, v
+
+    def square_sum(self, x):
+        return self.call("square_sum", x, x.size)
