@@ -38,9 +38,9 @@ SIZES = {
                           dict(Tq=277, Tk=37, H=4, E=64), dict(Tq=111, Tk=111, H=3, E=64, packed=1)],
     "attention_weights": [dict(Tq=1, Tk=1, H=1, E=64), dict(Tq=3, Tk=7, H=5, E=64), dict(Tq=277, Tk=37, H=4, E=64)],
     "pool_forward": [dict(counts=(1,), C=1), dict(counts=(3, 1, 5), C=7), dict(counts=(37, 74, 111) * 5 + (37,), C=192)],
-    "add_forward": [dict(n=1), dict(n=17), dict(n=592 * 192)],
-    "accumulate": [dict(n=1), dict(n=17), dict(n=592 * 192)],
-    "scale": [dict(n=1), dict(n=17), dict(n=592 * 192)],
+    "vector_add": [dict(n=1), dict(n=17), dict(n=592 * 192)],
+    "vector_accumulate": [dict(n=1), dict(n=17), dict(n=592 * 192)],
+    "vector_scale": [dict(n=1), dict(n=17), dict(n=592 * 192)],
     "normalize_forward": [dict(B=1, C=1), dict(B=5, C=7), dict(B=16, C=256)],
     "infonce": [dict(B=1, C=4), dict(B=2, C=3, directions=0), dict(B=7, C=5, positive=0), dict(B=9, C=16, same=1),
                 dict(B=9, C=16, same=1, positive=0, directions=1), dict(B=5, C=8, same=2, positive=0),
@@ -48,7 +48,7 @@ SIZES = {
     "bce": [dict(n=1), dict(n=17), dict(n=16 * 277)],
     "adamw": [dict(n=1, step=1), dict(n=17, step=2, decay=0.0), dict(n=1000, step=100_000, clip=0.25),
               dict(n=192 * 768, step=10)],
-    "square_sum": [dict(n=1), dict(n=17), dict(n=192 * 768)],
+    "vector_square_sum": [dict(n=1), dict(n=17), dict(n=192 * 768)],
 }
 CASES = [Case(operation, sizes) for operation, rows in SIZES.items() for sizes in rows]
 
@@ -134,9 +134,9 @@ _DRAW = {
     "gemm": _gemm, "linear_forward": _linear, "tokens_forward": _tokens, "layernorm_forward": _layernorm,
     "batchnorm_forward": _batchnorm, "batchnorm_apply": _batchnorm_apply, "gelu_forward": _elements("x"),
     "relu_forward": _elements("x"), "attention_forward": _queries, "attention_weights": _weights,
-    "pool_forward": _pool, "add_forward": _elements("x", "z"), "accumulate": _elements("y", "x"),
-    "scale": lambda draw, rng, n: dict(x=draw(n), a=0.3), "normalize_forward": lambda draw, rng, B, C: dict(x=draw(B, C)),
-    "infonce": _infonce, "bce": _bce, "adamw": _adamw, "square_sum": _elements("x"),
+    "pool_forward": _pool, "vector_add": _elements("x", "z"), "vector_accumulate": _elements("y", "x"),
+    "vector_scale": lambda draw, rng, n: dict(x=draw(n), a=0.3), "normalize_forward": lambda draw, rng, B, C: dict(x=draw(B, C)),
+    "infonce": _infonce, "bce": _bce, "adamw": _adamw, "vector_square_sum": _elements("x"),
 }
 
 

@@ -68,6 +68,11 @@ def root(array):
     return array
 
 
+def slice_like(x, whole):
+    """The part of whole that x is of its own root array."""
+    return np.ndarray(x.shape, x.dtype, whole, x.ctypes.data - root(x).ctypes.data, x.strides)
+
+
 class Operations:
     """operations.<name>(...) takes and returns what twins.<name> does; operations.call(name, ...) is the C call."""
 
@@ -208,11 +213,8 @@ class Operations:
     def attention_backward(self, dout, q, k, v, dropout=None):
         """dq, dk, dv; the saved tensors come from the C forward pass."""
         (Tq, H, E), (out, lse) = q.shape, self.attention_forward(q, k, v, dropout)
-        packed = self.new(max(Tq, len(k)), 3, H, E) if self.stride(q) == 3 * H * E else None
-        if packed is None:
-            dq, dk, dv = self.new(*q.shape), self.new(*k.shape), self.new(*v.shape)
-        else:
-            dq, dk, dv = packed[:Tq, 0], packed[:len(k), 1], packed[:len(k), 2]
+        wholes = {id(root(x)): self.new(*root(x).shape) for x in (q, k, v)}
+        dq, dk, dv = (slice_like(x, wholes[id(root(x))]) for x in (q, k, v))
         self.call("attention_backward", dq, dk, dv, self.scratch(q, k), dout, out, lse, q, k, v, Tq, len(k), H, E,
                   self.stride(q), self.stride(k), self.stride(out), dropout or Dropout())
         return dq, dk, dv
@@ -238,19 +240,19 @@ class Operations:
         self.call("pool_backward", dx, dy, offset, *dy.shape, add)
         return dx
 
-    def add_forward(self, x, z):
+    def vector_add(self, x, z):
         y = self.new(*x.shape)
-        self.call("add_forward", y, x, z, x.size)
+        self.call("vector_add", y, x, z, x.size)
         return y
 
-    def accumulate(self, y, x):
+    def vector_accumulate(self, y, x):
         y = y.copy()
-        self.call("accumulate", y, x, x.size)
+        self.call("vector_accumulate", y, x, x.size)
         return y
 
-    def scale(self, x, a):
+    def vector_scale(self, x, a):
         x = x.copy()
-        self.call("scale", x, a, x.size)
+        self.call("vector_scale", x, a, x.size)
         return x
 
     def normalize_forward(self, x):
@@ -279,5 +281,5 @@ class Operations:
         self.call("adamw", w, m, v, gradient, w.size, clip, lr, b1, b2, eps, decay, step)
         return w, m, v
 
-    def square_sum(self, x):
-        return self.call("square_sum", x, x.size)
+    def vector_square_sum(self, x):
+        return self.call("vector_square_sum", x, x.size)

@@ -28,11 +28,11 @@ def tolerance(operations):
     return 1e-5 if operations.real == np.float32 else 1e-12
 
 
-def assert_close(got, expected, tolerance, what=""):
-    """Every entry within tolerance of the array's largest."""
+def assert_close(got, expected, tolerance, what="", floor=1e-30):
+    """Every entry within tolerance of the array's largest (or of floor, where all but rounding is 0)."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape, what
-    error = np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-30)
+    error = np.abs(got - expected).max() / max(np.abs(expected).max(), floor)
     assert error <= tolerance, f"{what}: relative error {error:.2e}, allowed {tolerance:.0e}"    # NaN fails too
 
 
@@ -86,8 +86,9 @@ def test_backward_agrees_with_twin(operations, case):
     dy = np.random.default_rng(1).standard_normal(outputs[0].shape, np.float32).astype(operations.real)
     got = call_backward(operations, case, given, outputs, dy)
     expected = call_backward(twins, case, double(given), [x.astype(np.float64) for x in outputs], dy.astype(np.float64))
+    floor = np.abs(dy).max() if case.sizes.get("Tk") == 1 else 1e-30      # softmax of one score: no gradient
     for name in expected:
-        assert_close(got[name], expected[name], 2 * tolerance(operations), f"d{name}")
+        assert_close(got[name], expected[name], 2 * tolerance(operations), f"d{name}", floor)
 
 
 def central_difference(f, h):
@@ -103,6 +104,7 @@ def test_gradient_agrees_with_central_differences(float64, case):
         given["x"] += np.sign(given["x"]) * 0.1
     forward = getattr(float64, case.operation)
     outputs = as_tuple(forward(**given))
+    h = 1e-5 if case.operation == "batchnorm_forward" and case.sizes["B"] == 2 else 1e-3     # two rows may be close
     rng = np.random.default_rng(2)
     dy = rng.standard_normal(outputs[0].shape)
     gradients = call_backward(float64, case, given, outputs, dy)
@@ -110,14 +112,16 @@ def test_gradient_agrees_with_central_differences(float64, case):
         for _ in range(3):
             u = rng.standard_normal(gradient.shape)
 
+            at = given[name].copy()
+
             def shifted(h):
-                moved = dict(given)
-                moved[name] = given[name] + h * u
-                return (as_tuple(forward(**moved))[0] * dy).sum()
+                given[name][...] = at + h * u           # in place: q, k and v stay slices of one array
+                return (as_tuple(forward(**given))[0] * dy).sum()
 
             size = np.sqrt((gradient**2).sum() * (u**2).sum() / u.size)      # what sum(dx u) amounts to
-            error = abs(central_difference(shifted, 1e-3) - (gradient * u).sum())
-            assert error <= 1e-8 * max(size, 1e-3), f"d{name}: {error:.1e} of {size:.1e}"
+            error = abs(central_difference(shifted, h) - (gradient * u).sum())
+            given[name][...] = at
+            assert error <= 1e-8 * max(size, 0.1), f"d{name}: {error:.1e} of {size:.1e}"
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.operation == "infonce"], ids=str)
@@ -142,14 +146,10 @@ def test_bce_gradient_agrees_with_central_differences(float64):
 
 # What a twin does not say: what is added to, what may be NULL, what may be in place, strides, dropout.
 
-@pytest.mark.parametrize("forward, activations, can_add",
-                         [("linear_forward", 1, True), ("tokens_forward", 0, False), ("layernorm_forward", 1, True),
-                          ("batchnorm_forward", 1, False), ("pool_forward", 1, True)])
-@pytest.mark.parametrize("add", [0, 1])
-def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(operations, forward, activations, can_add,
-                                                                            add):
-    if add and not can_add:
-        pytest.skip("has no add flag")
+@pytest.mark.parametrize("forward, activations, add", [
+    ("linear_forward", 1, 0), ("linear_forward", 1, 1), ("tokens_forward", 0, None), ("layernorm_forward", 1, 0),
+    ("layernorm_forward", 1, 1), ("batchnorm_forward", 1, None), ("pool_forward", 1, 0), ("pool_forward", 1, 1)])
+def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(operations, forward, activations, add):
     case = next(case for case in CASES if case == (forward, SIZES[forward][-1]))
     given = arguments(case, operations.real)
     outputs = [x.astype(operations.real) for x in as_tuple(getattr(twins, forward)(**double(given)))]
@@ -159,7 +159,7 @@ def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(oper
     backward = getattr(operations, GRADIENTS[forward].backward)
     once = as_tuple(backward(*values))
     start = [rng.standard_normal(x.shape, np.float32).astype(operations.real) for x in once]
-    again = as_tuple(backward(*values, into=[x.copy() for x in start], **({"add": add} if can_add else {})))
+    again = as_tuple(backward(*values, into=[x.copy() for x in start], **({} if add is None else {"add": add})))
     for i, (before, alone, after) in enumerate(zip(start, once, again)):
         added = i >= activations or add
         assert_close(after, alone + before if added else alone, 2 * tolerance(operations), f"result {i}")
@@ -247,7 +247,7 @@ def test_softmax_stays_finite_at_large_scores(operations):
     assert np.isfinite(lse).all()
 
 
-@pytest.mark.parametrize("name, arrays", [("gelu_forward", 1), ("relu_forward", 1), ("add_forward", 2),
+@pytest.mark.parametrize("name, arrays", [("gelu_forward", 1), ("relu_forward", 1), ("vector_add", 2),
                                           ("gelu_backward", 2), ("relu_backward", 2)])
 def test_element_wise_operations_work_in_place(operations, name, arrays):
     """The output in the place of the first input."""

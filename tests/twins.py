@@ -143,15 +143,15 @@ def pool_backward(dy, offset):
     return np.repeat(dy / counts[:, None], counts, axis=0)
 
 
-def add_forward(x, z):
+def vector_add(x, z):
     return x + z
 
 
-def accumulate(y, x):
+def vector_accumulate(y, x):
     return y + x
 
 
-def scale(x, a):
+def vector_scale(x, a):
     return a * x
 
 
@@ -209,5 +209,5 @@ def adamw(w, m, v, gradient, clip, lr, b1, b2, eps, decay, step):
     return w - lr * decay * w - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
 
 
-def square_sum(x):
+def vector_square_sum(x):
     return float((x * x).sum())
