@@ -1,0 +1,112 @@
+"""The whole model of SPEC 2, 3, 5 and 6 in NumPy float64, one recording after the other: forward pass and losses.
+
+Gradients of the whole loss are checked by differences of this forward pass and, in tests/parity, against PyTorch.
+No dropout: its masks belong to the core alone.
+"""
+
+import numpy as np
+import twins
+
+EPS = 1e-5
+
+
+def linear(p, name, x):
+    return twins.linear_forward(x, p[name + ".weight"], p.get(name + ".bias"))
+
+
+def layernorm(p, name, x):
+    return twins.layernorm_forward(x, p[name + ".weight"], p[name + ".bias"], EPS)[0]
+
+
+def heads(x):
+    """(T, H E) -> (T, H, E), E = 64."""
+    return x.reshape(len(x), -1, 64)
+
+
+def attend(q, k, v):
+    return twins.attention_forward(heads(q), heads(k), heads(v))[0].reshape(len(q), -1)
+
+
+def encode(config, p, patches, lead, segment):
+    """z_e (T, C): the normed tokens of one recording (Eq. 1-3, SPEC 3)."""
+    z = twins.tokens_forward(patches, lead, segment, p["encoder.tokens.weight"], p.get("encoder.tokens.lead"),
+                             p.get("encoder.tokens.temporal"))
+    for i in range(config["depth"]):
+        block = f"encoder.blocks.{i}."
+        q, k, v = np.split(linear(p, block + "attention.qkv", layernorm(p, block + "norm1", z)), 3, axis=1)
+        z = z + linear(p, block + "attention.out", attend(q, k, v))
+        hidden = linear(p, block + "mlp.fc1", layernorm(p, block + "norm2", z))
+        z = z + linear(p, block + "mlp.fc2", twins.gelu_forward(hidden))
+    return layernorm(p, "encoder.norm", z)
+
+
+def query(config, p, entities, z_e):
+    """Logits (Q) of one recording (SPEC 6), and its head-averaged cross-attention (layers, Q, T)."""
+    q = linear(p, "query.projection", entities)
+    memory = layernorm(p, "query.memory_norm", linear(p, "query.memory", z_e))
+    weights = []
+    for i in range(config["query_layers"]):
+        layer = f"query.layers.{i}."
+        a, k, v = np.split(linear(p, layer + "self_attention.qkv", layernorm(p, layer + "norm1", q)), 3, axis=1)
+        if config["isolate_queries"]:                   # each query sees itself alone
+            mixed = v
+        else:
+            mixed = attend(a, k, v)
+        q = q + linear(p, layer + "self_attention.out", mixed)
+        a = linear(p, layer + "cross_attention.q", layernorm(p, layer + "norm2", q))
+        k, v = np.split(linear(p, layer + "cross_attention.kv", memory), 2, axis=1)
+        weights.append(twins.attention_weights(heads(a), heads(k)))
+        q = q + linear(p, layer + "cross_attention.out", attend(a, k, v))
+        hidden = linear(p, layer + "mlp.fc1", layernorm(p, layer + "norm3", q))
+        q = q + linear(p, layer + "mlp.fc2", twins.relu_forward(hidden))
+    return linear(p, "query.classifier", layernorm(p, "query.norm", q))[:, 0], np.stack(weights)
+
+
+def project_ecg(config, p, statistics, pooled, training):
+    def norm(name, x):
+        kind = config["projection_norm"]
+        if kind == 1:
+            return layernorm(p, name, x)
+        if kind == 2:
+            return x
+        gain, bias = p[name + ".weight"], p[name + ".bias"]
+        mean, var = statistics[name + ".running_mean"], statistics[name + ".running_var"]
+        if training:
+            return twins.batchnorm_forward(x, gain, bias, mean, var, EPS, 0.1)[0]
+        return twins.batchnorm_apply(x, mean, var, gain, bias, EPS)
+
+    hidden = twins.relu_forward(norm("ecg_projector.norm1", linear(p, "ecg_projector.fc1", pooled)))
+    return twins.normalize_forward(norm("ecg_projector.norm2", linear(p, "ecg_projector.fc2", hidden)))[0]
+
+
+def project_text(p, report):
+    hidden = twins.gelu_forward(linear(p, "text_projector.fc1", report))
+    return twins.normalize_forward(linear(p, "text_projector.fc2", hidden))[0]
+
+
+def forward(config, p, statistics, batch, training=False):
+    """logits (B, Q), ecg and text (B, 256), features (B, C), attention: a list of (layers, Q, T_b)."""
+    offset = batch["offset"]
+    pooled, logits, attention = [], [], []
+    for start, stop in zip(offset[:-1], offset[1:]):
+        z_e = encode(config, p, batch["patches"][start:stop], batch["lead"][start:stop], batch["segment"][start:stop])
+        pooled.append(z_e.mean(0))
+        answer, weights = query(config, p, batch["entities"], z_e)
+        logits.append(answer)
+        attention.append(weights)
+    pooled = np.stack(pooled)
+    return dict(logits=np.stack(logits), ecg=project_ecg(config, p, statistics, pooled, training),
+                text=project_text(p, batch["report"]), features=pooled, attention=attention)
+
+
+def losses(config, p, statistics, batch):
+    """contrast, query, total of a training step (batch statistics)."""
+    out = forward(config, p, statistics, batch, training=True)
+    scale = np.exp(p["contrast.log_scale"][0]) if config["learn_temperature"] else 1.0 / config["temperature"]
+    ids = batch["report_id"] if config["mask_duplicates"] else None
+    contrast = twins.infonce(out["ecg"], out["text"], scale, ids, config["contrast_directions"],
+                             config["contrast_positive"])[0]
+    B, Q = batch["labels"].shape
+    query_loss = twins.bce(out["logits"], batch["labels"], 1.0)[0] / (B if config["query_reduction"] else B * Q)
+    return dict(contrast=contrast, query=query_loss,
+                total=config["contrast_weight"] * contrast + config["query_weight"] * query_loss)
