@@ -64,7 +64,6 @@ def arguments(case, dtype, seed=0):
 
 
 def _gemm(draw, rng, M, N, K, ta=0, tb=0, alpha=1.0, beta=0.0):
-    # Every array is a slice of wider rows, so that row strides are tested.
     return dict(y=draw(M, N), a=draw(*((K, M) if ta else (M, K))), b=draw(*((N, K) if tb else (K, N))), alpha=alpha,
                 beta=beta, a_transposed=bool(ta), b_transposed=bool(tb))
 
