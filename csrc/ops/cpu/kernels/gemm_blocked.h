@@ -16,6 +16,9 @@
 #include "ops/cpu/gemm.h"
 
 #include <string.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 enum {
     LANES = BYTES / (int)sizeof(km_real),
@@ -101,6 +104,31 @@ TARGET static void tile_of(km_real *y, size_t ldy, const km_real *a, int a_trans
     }
 }
 
+/* to[k][0 .. 3] = from[0 .. 3][k]: four columns of op(b), stored as rows. */
+TARGET static void transpose4(km_real *to, const km_real *from, size_t pitch, int depth)
+{
+    const km_real *r0 = from, *r1 = r0 + pitch, *r2 = r1 + pitch, *r3 = r2 + pitch;
+    int k = 0;
+#if defined(__SSE__) && !defined(KM_DOUBLE)
+    for (; k + 4 <= depth; k += 4) {
+        __m128 v0 = _mm_loadu_ps(r0 + k), v1 = _mm_loadu_ps(r1 + k);
+        __m128 v2 = _mm_loadu_ps(r2 + k), v3 = _mm_loadu_ps(r3 + k);
+        _MM_TRANSPOSE4_PS(v0, v1, v2, v3);
+        _mm_store_ps(to + (size_t)k * PANEL, v0);
+        _mm_store_ps(to + (size_t)(k + 1) * PANEL, v1);
+        _mm_store_ps(to + (size_t)(k + 2) * PANEL, v2);
+        _mm_store_ps(to + (size_t)(k + 3) * PANEL, v3);
+    }
+#endif
+    for (; k < depth; k++) {
+        km_real *out = to + (size_t)k * PANEL;
+        out[0] = r0[k];
+        out[1] = r1[k];
+        out[2] = r2[k];
+        out[3] = r3[k];
+    }
+}
+
 /* packed_b <- rows k of op(b), columns 0 .. n - 1, in panels. */
 TARGET static void pack_b(const km_real *b, size_t ldb, int b_transposed, int n, int depth)
 {
@@ -113,7 +141,10 @@ TARGET static void pack_b(const km_real *b, size_t ldb, int b_transposed, int n,
             for (int k = 0; k < depth; k++)
                 memcpy(to + (size_t)k * PANEL, b + (size_t)k * ldb + j, (size_t)columns * sizeof *to);
         } else {
-            for (int c = 0; c < columns; c++)
+            int c = 0;
+            for (; c + 4 <= columns; c += 4)
+                transpose4(to + c, b + (size_t)(j + c) * ldb, ldb, depth);
+            for (; c < columns; c++)
                 for (int k = 0; k < depth; k++)
                     to[(size_t)k * PANEL + c] = b[(size_t)(j + c) * ldb + k];
         }
