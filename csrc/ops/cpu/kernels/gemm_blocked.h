@@ -34,10 +34,10 @@ typedef km_real loose __attribute__((vector_size(BYTES), aligned(sizeof(km_real)
 /* 512 KiB for float in each thread that multiplies, from the loader's thread-local storage: no call allocates. */
 static _Thread_local km_real packed_b[DEPTH * WIDTH] __attribute__((aligned(64)));
 
-/* y tile (m, n) = alpha a b + beta y, n <= PANEL; a's element (i, k) at i * row + k * step.  m, row and step are
- * constants where this is inlined, so that the accumulators are registers.                                      */
+/* y tile (m, n) = alpha a b + beta y, n <= wide * LANES; a's element (i, k) at i * row + k * step.  m, wide, row and
+ * step are constants where this is inlined, so that the accumulators are registers.                              */
 TARGET static inline __attribute__((always_inline)) void tile(km_real *y, size_t ldy, const km_real *a, int row, int step,
-                                                              const km_real *b, int m, int n, int depth,
+                                                              const km_real *b, int m, int wide, int n, int depth,
                                                               km_real alpha, km_real beta)
 {
     vector sum[ROWS][2];
@@ -45,49 +45,51 @@ TARGET static inline __attribute__((always_inline)) void tile(km_real *y, size_t
     for (int i = 0; i < m; i++)
         sum[i][0] = sum[i][1] = (vector){0};
     for (int k = 0; k < depth; k++) {
-        vector b0 = *(const vector *)(b + (size_t)k * PANEL), b1 = *(const vector *)(b + (size_t)k * PANEL + LANES);
+        const vector *panel = (const vector *)(b + (size_t)k * PANEL);
+        vector b0 = panel[0], b1 = panel[wide - 1];
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
             vector s = SPLAT(a[i * row + k * step]);
             sum[i][0] = MADD(s, b0, sum[i][0]);
-            sum[i][1] = MADD(s, b1, sum[i][1]);
+            if (wide > 1)
+                sum[i][1] = MADD(s, b1, sum[i][1]);
         }
     }
     vector va = SPLAT(alpha), vb = SPLAT(beta);
-    if (n == PANEL) {
+    if (n == wide * LANES) {
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++) {
-            loose *out = (loose *)(y + (size_t)i * ldy);
-            vector s0 = sum[i][0] * va, s1 = sum[i][1] * va;
-            if (beta != 0) {
-                s0 = MADD(vb, (vector)out[0], s0);
-                s1 = MADD(vb, (vector)out[1], s1);
+        for (int i = 0; i < m; i++)
+#pragma GCC unroll 2
+            for (int v = 0; v < wide; v++) {
+                loose *out = (loose *)(y + (size_t)i * ldy) + v;
+                vector s = sum[i][v] * va;
+                *out = beta != 0 ? MADD(vb, (vector)*out, s) : s;
             }
-            out[0] = s0;
-            out[1] = s1;
-        }
         return;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++) {
         km_real *out = y + (size_t)i * ldy;
-        km_real edge[PANEL] __attribute__((aligned(64)));
-        vector *v = (vector *)edge;
-        v[0] = v[1] = (vector){0};
+        vector edge[2] = {{0}, {0}};
         if (beta != 0)
             memcpy(edge, out, (size_t)n * sizeof *out);
-        v[0] = MADD(vb, v[0], sum[i][0] * va);
-        v[1] = MADD(vb, v[1], sum[i][1] * va);
+#pragma GCC unroll 2
+        for (int v = 0; v < wide; v++)
+            edge[v] = MADD(vb, edge[v], sum[i][v] * va);
         memcpy(out, edge, (size_t)n * sizeof *out);
     }
 }
 
 #define TILE(rows)                                                                              \
     case rows:                                                                                  \
-        if (a_transposed)                                                                       \
-            tile(y, ldy, a, 1, ROWS, b, rows, n, depth, alpha, beta);                           \
+        if (a_transposed && n > LANES)                                                          \
+            tile(y, ldy, a, 1, ROWS, b, rows, 2, n, depth, alpha, beta);                        \
+        else if (a_transposed)                                                                  \
+            tile(y, ldy, a, 1, ROWS, b, rows, 1, n, depth, alpha, beta);                        \
+        else if (n > LANES)                                                                     \
+            tile(y, ldy, a, PITCH, 1, b, rows, 2, n, depth, alpha, beta);                       \
         else                                                                                    \
-            tile(y, ldy, a, PITCH, 1, b, rows, n, depth, alpha, beta);                          \
+            tile(y, ldy, a, PITCH, 1, b, rows, 1, n, depth, alpha, beta);                       \
         break;
 
 TARGET static void tile_of(km_real *y, size_t ldy, const km_real *a, int a_transposed, const km_real *b, int m, int n,
@@ -129,36 +131,48 @@ TARGET static void transpose4(km_real *to, const km_real *from, size_t pitch, in
     }
 }
 
+/* Rows of `width` elements out of rows with a pitch; width is a constant where it can be. */
+TARGET static inline __attribute__((always_inline)) void copy_rows(km_real *to, size_t to_pitch, const km_real *from,
+                                                                   size_t from_pitch, int rows, int width)
+{
+    for (int i = 0; i < rows; i++)
+        memcpy(to + (size_t)i * to_pitch, from + (size_t)i * from_pitch, (size_t)width * sizeof *to);
+}
+
 /* packed_b <- rows k of op(b), columns 0 .. n - 1, in panels. */
 TARGET static void pack_b(const km_real *b, size_t ldb, int b_transposed, int n, int depth)
 {
     for (int j = 0; j < n; j += PANEL) {
         km_real *to = packed_b + (size_t)j * depth;
         int columns = n - j < PANEL ? n - j : PANEL;
+        if (!b_transposed && columns == PANEL) {
+            copy_rows(to, PANEL, b + j, ldb, depth, PANEL);
+            continue;
+        }
         if (columns < PANEL)
             memset(to, 0, (size_t)depth * PANEL * sizeof *to);
         if (!b_transposed) {
-            for (int k = 0; k < depth; k++)
-                memcpy(to + (size_t)k * PANEL, b + (size_t)k * ldb + j, (size_t)columns * sizeof *to);
-        } else {
-            int c = 0;
-            for (; c + 4 <= columns; c += 4)
-                transpose4(to + c, b + (size_t)(j + c) * ldb, ldb, depth);
-            for (; c < columns; c++)
-                for (int k = 0; k < depth; k++)
-                    to[(size_t)k * PANEL + c] = b[(size_t)(j + c) * ldb + k];
+            copy_rows(to, PANEL, b + j, ldb, depth, columns);
+            continue;
         }
+        int c = 0;
+        for (; c + 4 <= columns; c += 4)
+            transpose4(to + c, b + (size_t)(j + c) * ldb, ldb, depth);
+        for (; c < columns; c++)
+            for (int k = 0; k < depth; k++)
+                to[(size_t)k * PANEL + c] = b[(size_t)(j + c) * ldb + k];
     }
 }
 
-TARGET static void pack_a(km_real *to, const km_real *a, size_t lda, int a_transposed, int m, int depth)
+/* m rows of op(a); `there` of them, at least m, exist from here on. */
+TARGET static void pack_a(km_real *to, const km_real *a, size_t lda, int a_transposed, int m, int there, int depth)
 {
-    if (a_transposed)
-        for (int k = 0; k < depth; k++)
-            memcpy(to + (size_t)k * ROWS, a + (size_t)k * lda, (size_t)m * sizeof *to);
+    if (!a_transposed)
+        copy_rows(to, PITCH, a, lda, m, depth);
+    else if (there >= ROWS)
+        copy_rows(to, ROWS, a, lda, depth, ROWS);
     else
-        for (int i = 0; i < m; i++)
-            memcpy(to + (size_t)i * PITCH, a + (size_t)i * lda, (size_t)depth * sizeof *to);
+        copy_rows(to, ROWS, a, lda, depth, m);
 }
 
 TARGET void GEMM(km_real *y, int ldy, const km_real *a, int lda, int a_transposed, const km_real *b, int ldb,
@@ -179,7 +193,8 @@ TARGET void GEMM(km_real *y, int ldy, const km_real *a, int lda, int a_transpose
             pack_b(b + (size_t)k * b_step + (size_t)j * b_column, (size_t)ldb, b_transposed, width, depth);
             for (int t = 0, i = 0, m; t < tiles; t++, i += m) {
                 m = (M - i) / (tiles - t);
-                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m, depth);
+                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m,
+                       M - i, depth);
                 for (int p = 0; p < width; p += PANEL)
                     tile_of(y + (size_t)i * (size_t)ldy + j + p, (size_t)ldy, packed_a, a_transposed,
                             packed_b + (size_t)p * depth, m, width - p < PANEL ? width - p : PANEL, depth, alpha,
