@@ -22,9 +22,14 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
+import setuptools
 from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LibError, SetupError
+
+if int(setuptools.__version__.split(".")[0]) < 77:
+    raise SystemExit(f"kmerl builds with setuptools 77 or newer, this is {setuptools.__version__}: "
+                     "pip install -U setuptools")
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LINUX = sys.platform.startswith("linux")
@@ -345,7 +350,8 @@ class TestC(Command):
                 raise LibError(f"{source} does not link")
             command = [os.path.abspath(program)]
             if self.valgrind:
-                command = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", *command]
+                command = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
+                           "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite", *command]
             try:
                 code = subprocess.run(command, timeout=600).returncode
             except OSError as error:
