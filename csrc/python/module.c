@@ -5,6 +5,7 @@
 #define KM_NOUNS(X) \
     X(build)           \
     X(metrics)         \
+    X(text)            \
     X(operations)
 
 #define X(noun) km_binding_add km_binding_##noun##_add;
