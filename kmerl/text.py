@@ -73,7 +73,7 @@ class TextEncoder:
         self.width = config["width"]
         self.max_length = config["positions"]
         self.poolings = POOLINGS if config["pooler"] else POOLINGS[:2]
-        self.ignores_case = tokenizer.encode("Aa").ids == tokenizer.encode("aa").ids
+        self.ignores_case = _ignores_case(tokenizer)
         self.id = f"bert-l{config['layers']}-h{config['width']}-{fingerprint}"
 
     def __repr__(self):
@@ -303,13 +303,12 @@ class TextEmbeddings:
         tensors, metadata = safetensors.read(path)
         if metadata.get("format") != "kmerl.TextEmbeddings" or not {"texts", "text_ends"} <= set(tensors):
             raise ValueError(f"{path} holds no text embeddings: it was not written by TextEmbeddings.save")
-        ends = tensors.pop("text_ends")
         data = tensors.pop("texts").tobytes()
-        if ends.dtype != np.int64 or ends.ndim != 1 or (np.diff(ends, prepend=0) < 0).any() or ends[-1:] > len(data):
+        bounds = [0, *tensors.pop("text_ends").ravel().tolist()]
+        if bounds != sorted(bounds) or bounds[-1] != len(data):
             raise ValueError(f"{path}: text_ends does not divide the {len(data)} bytes of texts")
-        starts = [0, *ends[:-1]]
         try:
-            texts = [data[start:end].decode() for start, end in zip(starts, ends)]
+            texts = [data[start:end].decode() for start, end in zip(bounds, bounds[1:])]
             return cls(texts, tensors, id=metadata.get("id"), ignore_case=metadata.get("ignore_case") == "1")
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from None
@@ -446,27 +445,27 @@ def _read_tokenizer(folder, config):
         path = os.path.join(folder, "vocab.txt")
     if not os.path.exists(path):
         raise FileNotFoundError(f"text encoder folder {folder} has neither tokenizer.json nor vocab.txt")
-    options = {}
-    if path.endswith("vocab.txt") and os.path.exists(os.path.join(folder, "tokenizer_config.json")):
-        options = _read_json(os.path.join(folder, "tokenizer_config.json"))
+    options_path = os.path.join(folder, "tokenizer_config.json")
+    options = _read_json(options_path) if os.path.exists(options_path) else {}
     try:
         if path.endswith("tokenizer.json"):
             tokenizer = tokenizers.Tokenizer.from_file(path)
         else:
-            tokenizer = tokenizers.BertWordPieceTokenizer(
-                path,
-                lowercase=options.get("do_lower_case", True),
-                strip_accents=options.get("strip_accents"),
-                handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-            )._tokenizer
+            tokenizer = _wordpiece(tokenizers, path, options)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         empty = tokenizer.encode("")
     except Exception as error:  # the package raises plain Exception
-        raise ValueError(f"{path} is no tokenizer: {error}") from None
+        raise ValueError(f"{path} is no tokenizer for BERT: {error}") from None
     if len(empty.ids) != 2:
         raise ValueError(
             f"{path} gives an empty text the tokens {empty.tokens}, expected a first and a last one ([CLS], [SEP])"
+        )
+    lowers = _ignores_case(tokenizer)
+    if options.get("do_lower_case", lowers) != lowers:
+        raise ValueError(
+            f"{options_path}: do_lower_case is {options['do_lower_case']}, but {path} "
+            + ("lower-cases" if lowers else "keeps the case")
         )
     last = max(tokenizer.get_vocab(with_added_tokens=True).values())
     if last >= config["vocabulary"]:
@@ -475,6 +474,30 @@ def _read_tokenizer(folder, config):
             "tokenizer and weights do not belong together"
         )
     return tokenizer
+
+
+def _wordpiece(tokenizers, path, options):
+    """BERT's tokenizer from its list of word pieces."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece.from_file(path, unk_token="[UNK]"))
+    for token in ("[UNK]", "[CLS]", "[SEP]"):
+        if tokenizer.token_to_id(token) is None:
+            raise ValueError(f"it has no {token}")
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    tokenizer.add_special_tokens([token for token in special if tokenizer.token_to_id(token) is not None])
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(
+        lowercase=options.get("do_lower_case", True),
+        strip_accents=options.get("strip_accents"),
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    first, last = (("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]")))
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(last, first)
+    return tokenizer
+
+
+def _ignores_case(tokenizer):
+    normalizer = tokenizer.normalizer
+    return normalizer is not None and normalizer.normalize_str("Aß") == normalizer.normalize_str("aß")
 
 
 def _fingerprint(weights, tokenizer, config):

@@ -194,23 +194,3 @@ def test_header_lengths_that_lie(tmp_path):
         safetensors.read(raw(tmp_path / "a", {}, length=2**64 - 1))
     with pytest.raises(ValueError, match="is truncated: its header takes 1008"):
         safetensors.read(raw(tmp_path / "a", {}, length=1000))
-
-
-def test_the_safetensors_package_agrees(tmp_path):
-    package = pytest.importorskip("safetensors.numpy", reason="the safetensors package is not installed")
-    from safetensors import safe_open
-
-    rng = np.random.default_rng(0)
-    tensors = {np.dtype(d).name: (rng.normal(size=(3, 5)) * 9).astype(d) for d in DTYPES}
-    tensors |= {"empty": np.zeros((0, 2), np.float32), "scalar": np.array(2.0)}
-    metadata = {"config": "{}", "name": "é"}
-    safetensors.write(tmp_path / "ours", tensors, metadata)
-    package.save_file(tensors, str(tmp_path / "theirs"), metadata)
-    with safe_open(str(tmp_path / "ours"), "np") as file:
-        assert file.metadata() == metadata
-    for got in (package.load_file(str(tmp_path / "ours")), safetensors.read(tmp_path / "theirs")[0]):
-        assert sorted(got) == sorted(tensors)
-        for name, tensor in tensors.items():
-            assert got[name].dtype == tensor.dtype
-            np.testing.assert_array_equal(got[name], tensor)
-    assert safetensors.read(tmp_path / "theirs")[1] == metadata
