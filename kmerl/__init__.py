@@ -1,3 +1,5 @@
 """kmerl: zero-shot answers about ECGs, from any leads."""
 
+from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings
+
 __version__ = "0.1.0"
