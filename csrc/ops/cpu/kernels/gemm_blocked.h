@@ -181,26 +181,28 @@ TARGET void GEMM(km_real *y, int ldy, const km_real *a, int lda, int a_transpose
     km_real packed_a[ROWS * PITCH] __attribute__((aligned(64)));
     const size_t a_row = a_transposed ? 1 : (size_t)lda, a_step = a_transposed ? (size_t)lda : 1;
     const size_t b_step = b_transposed ? 1 : (size_t)ldb, b_column = b_transposed ? (size_t)ldb : 1;
-    if (M <= 0 || N <= 0)
+    if (K <= 0) {
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++)
+                y[(size_t)i * (size_t)ldy + j] = beta == 0 ? 0 : beta * y[(size_t)i * (size_t)ldy + j];
+        return;
+    }
+    if (M <= 0)
         return;
     int strips = (K + DEPTH - 1) / DEPTH, tiles = (M + ROWS - 1) / ROWS;
-    int k = 0;
-    do {
-        /* Strips of almost equal length, first to last: fixed by K alone. */
-        int depth = strips > 0 ? (K - k) / strips-- : 0;
+    for (int k = 0, depth; k < K; k += depth) {
+        depth = (K - k) / strips--;         /* strips of almost equal length, fixed by K alone */
         for (int j = 0; j < N; j += WIDTH) {
             int width = N - j < WIDTH ? N - j : WIDTH;
             pack_b(b + (size_t)k * b_step + (size_t)j * b_column, (size_t)ldb, b_transposed, width, depth);
             for (int t = 0, i = 0, m; t < tiles; t++, i += m) {
                 m = (M - i) / (tiles - t);
-                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m,
-                       M - i, depth);
+                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m, M - i, depth);
                 for (int p = 0; p < width; p += PANEL)
                     tile_of(y + (size_t)i * (size_t)ldy + j + p, (size_t)ldy, packed_a, a_transposed,
                             packed_b + (size_t)p * depth, m, width - p < PANEL ? width - p : PANEL, depth, alpha,
                             k == 0 ? beta : 1);
             }
         }
-        k += depth;
-    } while (k < K);
+    }
 }
