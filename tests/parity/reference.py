@@ -173,5 +173,5 @@ class Reference:
             if self.config["clip"]:
                 torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.config["clip"])
             optimiser.step()
-            history.append({name: float(x) for name, x in losses.items()})
+            history.append({name: float(x.detach()) for name, x in losses.items()})
         return history

@@ -1,0 +1,133 @@
+"""The C core against the same model in PyTorch: outputs, losses, every parameter's gradient, ten AdamW steps."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="make test-parity installs PyTorch")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import golden
+import model_cases
+import model_twin
+from model_cases import OPTIONS, configuration
+from reference import Reference, pad
+
+BUILDS = {"core": (torch.float32, 1e-4), "core64": (torch.float64, 1e-9)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(params=BUILDS)
+def build(request):
+    """The extension, PyTorch's number type, how far they may differ relative to a tensor's largest entry."""
+    return request.getfixturevalue(request.param), *BUILDS[request.param]
+
+
+def pair(core, dtype, config):
+    """The model in C and in PyTorch, with the same parameters."""
+    parameters, statistics = model_cases.parameters(config), model_cases.statistics(config)
+    model = core.Model(config)
+    real = core.build_info()["real"]
+    model.set_parameters(model_cases.to_real(parameters, real))
+    model.set_statistics(model_cases.to_real(statistics, real))
+    return model, Reference(config, parameters, statistics, dtype)
+
+
+def arrays(core, config, **kwargs):
+    return model_cases.to_real(model_cases.batch(config, **kwargs), core.build_info()["real"])
+
+
+def compare(got, expected, tolerance, what, scale=None):
+    expected = np.asarray(expected.detach() if isinstance(expected, torch.Tensor) else expected, np.float64)
+    got = np.asarray(got, np.float64)
+    assert got.shape == expected.shape, what
+    error = np.abs(got - expected).max() / max(np.abs(expected).max() if scale is None else scale, 1e-30)
+    assert error < tolerance, f"{what}: relative error {error:.1e}, allowed {tolerance:.0e}"
+
+
+def compare_gradients(config, gradients, weights, tolerance):
+    assert gradients.keys() == weights.keys()
+    for name, x in weights.items():
+        expected = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
+        scale = None
+        if not config["projection_norm"] and name.startswith("ecg_projector.fc") and name.endswith(".bias"):
+            # The batch's mean is taken off again: the gradient is 0 but for rounding.
+            scale = np.abs(weights[name.replace(".bias", ".weight")].grad.numpy()).max()
+        compare(gradients[name], expected, tolerance, f"gradient of {name}", scale)
+
+
+def compare_all(build, config, **kwargs):
+    core, dtype, tolerance = build
+    model, reference = pair(core, dtype, config)
+    batch = arrays(core, config, **kwargs)
+    padded = pad(batch, dtype)
+    out, expected = model.forward(batch), reference.forward(padded)
+    for name in ("logits", "ecg", "text", "features"):
+        compare(out[name], expected[name], tolerance, name)
+    (losses, gradients), expected = model.loss_and_gradients(batch), reference.losses(padded)
+    expected["total"].backward()
+    for name in ("contrast", "query", "total"):
+        if name == "total" or config[name + "_weight"]:
+            compare(losses[name], expected[name], tolerance, name)
+    compare_gradients(config, gradients, reference.weights, tolerance)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_reference_agrees_with_the_numpy_twin(option):
+    """The mathematics was written down twice, apart from the C code."""
+    config = configuration(**OPTIONS[option])
+    parameters, statistics, batch = (f(config) for f in (model_cases.parameters, model_cases.statistics,
+                                                         model_cases.batch))
+    reference, padded = Reference(config, parameters, statistics), pad(batch, torch.float64)
+    out, expected = reference.forward(padded), model_twin.forward(config, parameters, statistics, batch)
+    for name, x in out.items():
+        compare(expected[name], x, 1e-11, name)
+    losses, expected = reference.losses(padded), model_twin.losses(config, parameters, statistics, batch)
+    for name, x in losses.items():
+        compare(expected[name], x, 1e-11, name)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_outputs_losses_and_gradients(build, option):
+    compare_all(build, configuration(**OPTIONS[option]))
+
+
+@pytest.mark.parametrize("B, Q, leads", [(1, 1, (1,)), (1, 5, (12,)), (2, 1, (1, 12)), (3, 40, (12,)),
+                                         (24, 30, (1, 2, 3))], ids=str)
+def test_sizes_of_batches(build, B, Q, leads):
+    """One recording (a batch normalised to its bias, the contrast 0), one query, all leads, more rows than a tile."""
+    changes = {} if B > 1 else dict(projection_norm=model_cases.LAYER)
+    compare_all(build, configuration(**changes), B=B, Q=Q, leads=leads)
+
+
+def test_vit_tiny_with_the_defaults_of_the_specification(build):
+    """Full size: 12 layers of width 192, four query layers, three visible leads of fifty segments."""
+    config = dict(model_cases.DEFAULTS, text_width=48)
+    compare_all(build, config, B=4, Q=20, leads=(1, 2, 3))
+
+
+@pytest.mark.parametrize("name", golden.CONFIGS)
+def test_golden_file_is_what_pytorch_computes(name):
+    stored = json.loads(golden.GOLDEN.read_text())[name]
+    fresh = json.loads(json.dumps(golden.results(golden.CONFIGS[name])))
+
+    def same(a, b, where):
+        if isinstance(a, dict):
+            assert a.keys() == b.keys(), where
+            for key in a:
+                same(a[key], b[key], f"{where}.{key}")
+        elif isinstance(a, list):
+            assert len(a) == len(b), where
+            for i, (x, y) in enumerate(zip(a, b)):
+                same(x, y, f"{where}[{i}]")
+        else:
+            assert a == pytest.approx(b, rel=1e-9, abs=1e-12), where
+
+    same(stored, fresh, name)
