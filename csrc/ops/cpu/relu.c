@@ -8,6 +8,8 @@ KM_VECTOR void km_relu_forward(km_real *y, const km_real *x, size_t n)
 
 KM_VECTOR void km_relu_backward(km_real *dx, const km_real *dy, const km_real *y, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        dx[i] = y[i] > 0 ? dy[i] : 0;
+    for (size_t i = 0; i < n; i++) {
+        km_real g = dy[i];          /* read in any case: a load that depends on y would not be vectorised */
+        dx[i] = y[i] > 0 ? g : 0;
+    }
 }

@@ -1,0 +1,203 @@
+"""Training and zero-shot inference of ViT-tiny: samples/s against the same step in PyTorch eager, float32.
+
+    python benchmarks/bench_train.py [--batch 16 64] [--threads 1 2] [--rounds 7] [--memory-batch 512]
+
+Training: masks given (1 to 3 visible leads, 37 of 50 segments each), forward, both losses, backward, AdamW; 277
+entities. Inference: 12 leads, 50 segments each, 277 classes, batch 8. Both sides get the same arrays and parameters.
+PyTorch's side is tests/parity/reference.py: a padded batch with a key-padding mask, `scaled_dot_product_attention`,
+the fused AdamW; padding the batch is not counted.
+
+Each side runs in a process of its own. Rounds alternate, each side first in every other one; what is printed is the
+median of the rounds, the ratio of the two medians, and the smallest and largest ratio within one round.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "parity")]
+
+import model_cases
+
+TEXT_WIDTH, ENTITIES = 768, 277
+
+
+def make_batch(config, B, visible, kept, seed=0):
+    """B recordings of as many visible leads as the cycle `visible` says, `kept` of the segments each."""
+    rng = np.random.default_rng(seed)
+    segments = round(config["fs"] * config["seconds"]) // config["segment_samples"]
+    lead, segment, offset = [], [], [0]
+    for b in range(B):
+        for l in np.sort(rng.choice(12, visible[b % len(visible)], replace=False)):
+            lead += [l] * kept
+            segment += list(np.sort(rng.choice(segments, kept, replace=False)))
+        offset.append(len(lead))
+
+    def normal(*shape):
+        return rng.standard_normal(shape, np.float32)
+
+    return dict(patches=normal(len(lead), config["segment_samples"]), lead=np.array(lead, np.int32),
+                segment=np.array(segment, np.int32), offset=np.array(offset, np.int32), report=normal(B, TEXT_WIDTH),
+                report_id=np.arange(B), labels=(rng.random((B, ENTITIES)) < 0.05).astype(np.float32),
+                entities=normal(ENTITIES, TEXT_WIDTH))
+
+
+def problem(task, B):
+    config = dict(model_cases.DEFAULTS, text_width=TEXT_WIDTH)
+    values = {name: x.astype(np.float32) for name, x in model_cases.parameters(config).items()}
+    running = {name: x.astype(np.float32) for name, x in model_cases.statistics(config).items()}
+    batch = make_batch(config, B, (1, 2, 3), 37) if task == "train" else make_batch(config, B, (12,), 50)
+    return config, values, running, batch
+
+
+def kmerl_step(task, B, threads):
+    """A function that does one step with kmerl."""
+    import kmerl._kmerl as core
+
+    config, values, running, batch = problem(task, B)
+    model = core.Model(config)
+    model.set_parameters(values)
+    model.set_statistics(running)
+    if task == "train":
+        return lambda: model.train_step(batch, lr=1e-5, threads=threads)
+    return lambda: model.forward(batch, threads=threads)
+
+
+def torch_step(task, B, threads):
+    """A function that does one step with PyTorch."""
+    import torch
+    from reference import Reference, pad
+
+    torch.set_num_threads(threads)
+    config, values, running, batch = problem(task, B)
+    model, batch = Reference(config, values, running, torch.float32), pad(batch, torch.float32)
+    optimiser = torch.optim.AdamW(list(model.weights.values()), lr=1e-5, weight_decay=1e-5, fused=True)
+
+    def train():
+        optimiser.zero_grad(set_to_none=True)
+        model.losses(batch)["total"].backward()
+        optimiser.step()
+
+    def infer():
+        with torch.inference_mode():
+            model.forward(batch)
+
+    return train if task == "train" else infer
+
+
+def work(side, task, B, threads):
+    """The worker's loop: a number of steps comes in on stdin, the seconds they took go out."""
+    step = {"kmerl": kmerl_step, "torch": torch_step}[side](task, B, threads)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+        print(json.dumps([seconds, peak]), flush=True)
+
+
+class Worker:
+    """One side in a process of its own."""
+
+    def __init__(self, side, task, B, threads):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
+        environment["OMP_NUM_THREADS"] = str(threads)
+        command = [sys.executable, __file__, "--worker", side, task, str(B), str(threads)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment)
+        self.peak = 0.0
+
+    def run(self, steps):
+        """Seconds of so many steps."""
+        print(steps, file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("the worker died; its message is above")
+        seconds, self.peak = json.loads(line)
+        return seconds
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(task, B, threads, rounds, seconds):
+    """Prints one line: samples/s of both sides and their ratio."""
+    sides = {"kmerl": Worker("kmerl", task, B, threads), "torch": Worker("torch", task, B, threads)}
+    steps = {}
+    for side, worker in sides.items():
+        worker.run(1)
+        steps[side] = max(1, round(seconds / worker.run(1)))
+    rates = {side: [] for side in sides}
+    for r in range(rounds):
+        for side in sorted(sides, reverse=r % 2):
+            rates[side].append(B * steps[side] / sides[side].run(steps[side]))
+    for worker in sides.values():
+        worker.close()
+    ours, theirs = (statistics.median(rates[side]) for side in ("kmerl", "torch"))
+    ratios = [a / b for a, b in zip(rates["kmerl"], rates["torch"])]
+    print(f"{task:9}  batch {B:3}  {threads} thread{'s'[:threads > 1]:1}  kmerl {ours:7.1f}/s  PyTorch {theirs:7.1f}/s  "
+          f"ratio {ours / theirs:.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
+          f"peak memory {sides['kmerl'].peak:.0f} and {sides['torch'].peak:.0f} MiB", flush=True)
+
+
+def alone(task, B, threads, rounds, seconds):
+    """Prints samples/s of kmerl where PyTorch is not installed."""
+    worker = Worker("kmerl", task, B, threads)
+    worker.run(1)
+    steps = max(1, round(seconds / worker.run(1)))
+    rates = [B * steps / worker.run(steps) for _ in range(rounds)]
+    worker.close()
+    print(f"{task:9}  batch {B:3}  {threads} thread{'s'[:threads > 1]:1}  kmerl {statistics.median(rates):7.1f}/s "
+          f"({min(rates):.1f} to {max(rates):.1f})  peak memory {worker.peak:.0f} MiB", flush=True)
+
+
+def memory(B, threads):
+    worker = Worker("kmerl", "train", B, threads)
+    worker.run(2)
+    worker.close()
+    print(f"train      batch {B:3}  kmerl's peak memory {worker.peak:.0f} MiB (the whole process, Python included)",
+          flush=True)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--threads", type=int, nargs="+", default=None, help="default: 1 and all processors")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long a side runs in a round")
+    parser.add_argument("--memory-batch", type=int, default=512, help="0: no measurement of memory")
+    given = parser.parse_args(arguments)
+    if given.worker:
+        side, task, B, threads = given.worker
+        return work(side, task, int(B), int(threads))
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        import torch
+
+        print(f"PyTorch {torch.__version__}, {processors} processors, float32")
+        measure = compare
+    except ImportError:
+        print("PyTorch is not installed (pip install torch): kmerl alone")
+        measure = alone
+    for threads in given.threads or sorted({1, processors}):
+        for B in given.batch:
+            measure("train", B, threads, given.rounds, given.seconds)
+        measure("infer", 8, threads, given.rounds, given.seconds)
+    if given.memory_batch:
+        memory(given.memory_batch, processors)
+
+
+if __name__ == "__main__":
+    main()
