@@ -6,7 +6,8 @@
     X(build)           \
     X(metrics)         \
     X(text)            \
-    X(operations)
+    X(operations)      \
+    X(record)
 
 #define X(noun) km_binding_add km_binding_##noun##_add;
 KM_NOUNS(X)
