@@ -1,5 +1,6 @@
 """kmerl: zero-shot answers about ECGs, from any leads."""
 
+from kmerl.record import Record, read_record
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings
 
 __version__ = "0.1.0"

@@ -61,20 +61,19 @@ static int as_fraction(int64_t *up, int64_t *down, double ratio)
     return 0;
 }
 
-/* The weights of an output sample that lies `fraction` of an input sample after input sample 0. */
-static void set_phase(float *weight, int taps, int half, double fraction, double c)
+/* h for an output sample that lies `fraction` of an input sample after input sample 0; returns the sum. */
+static double set_phase(float *weight, int taps, int half, double fraction, double c)
 {
-    const double width = HALF_WIDTH / c, scale = 1.0 / bessel_i0(BETA);
+    const double width = HALF_WIDTH / c;
     double sum = 0.0;
     for (int k = 0; k < taps; k++) {
         double u = fraction - (double)(k - half + 1), r = u / width, h = 0.0;
-        if (fabs(r) <= 1.0)
-            h = (u == 0.0 ? 1.0 : sin(PI * c * u) / (PI * c * u)) * bessel_i0(BETA * sqrt(1.0 - r * r)) * scale;
+        if (fabs(r) < 1.0)
+            h = (u == 0.0 ? 1.0 : sin(PI * c * u) / (PI * c * u)) * bessel_i0(BETA * sqrt(1.0 - r * r));
         weight[k] = (float)h;
-        sum += (double)weight[k];
+        sum += h;
     }
-    for (int k = 0; k < taps; k++)
-        weight[k] = (float)((double)weight[k] / sum);
+    return sum;
 }
 
 static km_status filter_create(filter *f, double fs_in, double fs_out, km_error *err)
@@ -89,8 +88,16 @@ static km_status filter_create(filter *f, double fs_in, double fs_out, km_error 
     f->weight = malloc((size_t)f->phases * (size_t)f->taps * sizeof *f->weight);
     if (f->weight == NULL)
         return km_error_set(err, KM_MEMORY, "out of memory resampling from %g to %g Hz", fs_in, fs_out);
-    for (int phase = 0; phase < f->phases; phase++)
-        set_phase(f->weight + (size_t)phase * f->taps, f->taps, f->half, (double)phase / (f->exact ? (int)f->up : STEPS), c);
+    /* The phases sum to 1 on average, as in one long filter of unit gain. */
+    const int distinct = f->exact ? f->phases : STEPS;
+    double sum = 0.0;
+    for (int phase = 0; phase < f->phases; phase++) {
+        double one = set_phase(f->weight + (size_t)phase * f->taps, f->taps, f->half, (double)phase / distinct, c);
+        sum += phase < distinct ? one : 0.0;
+    }
+    const float scale = (float)((double)distinct / sum);
+    for (size_t i = 0; i < (size_t)f->phases * (size_t)f->taps; i++)
+        f->weight[i] *= scale;
     return KM_OK;
 }
 
@@ -105,14 +112,15 @@ static inline float dot(const float *w, const float *x, int taps)
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
-/* x points to input sample 0; half samples before it and taps after the last one exist. */
-KM_VECTOR static void filter_apply(float *out, int64_t length, const float *x, const filter *f)
+/* out[j] = level + sum_k w[k] x[k].  x points to input sample 0; half samples before it and taps behind the
+ * last one exist.                                                                                            */
+KM_VECTOR static void filter_apply(float *out, int64_t length, const float *x, float level, const filter *f)
 {
     if (f->exact) {
         int64_t position = 0, phase = 0;
         const int64_t whole = f->down / f->up, part = f->down % f->up;
         for (int64_t j = 0; j < length; j++) {
-            out[j] = dot(f->weight + phase * f->taps, x + position - f->half + 1, f->taps);
+            out[j] = level + dot(f->weight + phase * f->taps, x + position - f->half + 1, f->taps);
             position += whole;
             phase += part;
             if (phase >= f->up) {
@@ -128,7 +136,7 @@ KM_VECTOR static void filter_apply(float *out, int64_t length, const float *x, c
         float fraction = (float)(place - phase);
         const float *at = x + (int64_t)floor_t - f->half + 1, *weight = f->weight + (size_t)phase * f->taps;
         float a = dot(weight, at, f->taps);
-        out[j] = fraction > 0.0f ? a + fraction * (dot(weight + f->taps, at, f->taps) - a) : a;
+        out[j] = level + (fraction > 0.0f ? a + fraction * (dot(weight + f->taps, at, f->taps) - a) : a);
     }
 }
 
@@ -163,11 +171,18 @@ static void resample_lead(void *context, int lead, int thread)
     float *x = r->padded + thread * (r->before + r->n + r->after) + r->before;
     memcpy(x, in, (size_t)r->n * sizeof *x);
     int64_t missing = km_preprocess_repair(x, r->n);
+    /* The filter sees the lead about its mean: its phases differ in gain by 1e-3, and a flat lead must stay flat. */
+    double sum = 0.0;
+    for (int64_t i = 0; i < r->n; i++)
+        sum += (double)x[i];
+    const float level = (float)(sum / (double)r->n);
+    for (int64_t i = 0; i < r->n; i++)
+        x[i] -= level;
     for (int64_t i = 1; i <= r->before; i++)
         x[-i] = x[0];
     for (int64_t i = 0; i < r->after; i++)
         x[r->n + i] = x[r->n - 1];
-    filter_apply(out, r->length, x, r->filter);
+    filter_apply(out, r->length, x, level, r->filter);
     for (int64_t j = 0; missing > 0 && j < r->length; j++) {
         int64_t nearest = (int64_t)floor((double)j * r->filter->step + 0.5);
         if (!isfinite(in[nearest < r->n ? nearest : r->n - 1]))

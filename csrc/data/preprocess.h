@@ -17,7 +17,7 @@ km_status km_preprocess_length(int64_t *length, int64_t n, double fs_in, double 
 
 /* out[j] = sum_i h(j * fs_in / fs_out - i) x[i],   h(u) = c sinc(c u) kaiser(u / W),   c = min(1, fs_out / fs_in):
  * a polyphase filter without delay, Kaiser window with beta 5, W = 10 / c input samples to each side (SciPy's
- * resample_poly has the same), every phase scaled to sum 1, the first and last sample held beyond the edges.
+ * resample_poly has the same), applied about the lead's mean, the first and last sample held beyond the edges.
  * Missing samples are interpolated first; an output sample is NaN where the input sample nearest to it is missing.
  * out (leads, length), in (leads, n).                                                                              */
 km_status km_preprocess_resample(float *out, const float *in, int leads, int64_t n, double fs_in, double fs_out,

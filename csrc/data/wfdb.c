@@ -152,8 +152,8 @@ static km_status check_path(km_wfdb_text path, km_error *err)
         }
     }
     if (leaves)
-        return km_error_set(err, KM_VALUE, "the header names the file '%.*s', which is not in the folder of the record; "
-                            "refused", SHOWN(path));
+        return km_error_set(err, KM_VALUE, "the header names the file '%.*s', which is not in the folder of the "
+                            "record; refused", SHOWN(path));
     return KM_OK;
 }
 
@@ -175,7 +175,8 @@ static km_status read_record_line(km_wfdb *header, km_wfdb_text line, km_error *
         }
     }
     if (!next_token(&token, &line))
-        return km_error_set(err, KM_VALUE, "header, record line: number of signals expected after the name, got nothing");
+        return km_error_set(err, KM_VALUE, "header, record line: number of signals expected after the name, got "
+                            "nothing");
     rest = token;
     if (!take_integer(&n, &rest) || rest.length > 0 || n < 0 || n > MOST_SIGNALS)
         return km_error_set(err, KM_VALUE, "header, record line: number of signals expected, got '%.*s'", SHOWN(token));
@@ -198,7 +199,8 @@ static km_status read_record_line(km_wfdb *header, km_wfdb_text line, km_error *
     rest = token;
     if (take_integer(&n, &rest) && rest.length == 0) {
         if (n < 0 || n > INT64_C(1) << 40)
-            return km_error_set(err, KM_VALUE, "header, record line: number of samples out of range: '%.*s'", SHOWN(token));
+            return km_error_set(err, KM_VALUE, "header, record line: number of samples out of range: '%.*s'",
+                                SHOWN(token));
         header->samples = n;
         return KM_OK;
     }
@@ -318,8 +320,8 @@ static km_status set_columns(km_wfdb *header, km_error *err)
             if (same_text(header->signal[j].file, signal->file)) {
                 signal->column = header->signal[j].column + 1;
                 if (header->signal[j].start != signal->start || header->signal[j].format != signal->format)
-                    return km_error_set(err, KM_VALUE, "header: signals %d and %d are in the same file '%.*s' but differ "
-                                        "in format or first byte", j + 1, i + 1, SHOWN(signal->file));
+                    return km_error_set(err, KM_VALUE, "header: signals %d and %d are in the same file '%.*s' but "
+                                        "differ in format or first byte", j + 1, i + 1, SHOWN(signal->file));
                 break;
             }
         }
@@ -416,8 +418,8 @@ km_status km_wfdb_select(int *rows, int *row_count, const km_wfdb *header, const
                 continue;
             if (signal->name.length == 0)
                 return km_error_set(err, KM_VALUE, "header, signal line %d: the lead has no name", i + 1);
-            return km_error_set(err, KM_VALUE, "header, signal line %d: unknown lead '%.*s'; known: I II III aVR aVL aVF "
-                                "V1 V2 V3 V4 V5 V6 (leads=\"known\" reads those and leaves the others)", i + 1,
+            return km_error_set(err, KM_VALUE, "header, signal line %d: unknown lead '%.*s'; known: I II III aVR aVL "
+                                "aVF V1 V2 V3 V4 V5 V6 (leads=\"known\" reads those and leaves the others)", i + 1,
                                 SHOWN(signal->name));
         }
         if (found[signal->lead] >= 0)
@@ -433,8 +435,8 @@ km_status km_wfdb_select(int *rows, int *row_count, const km_wfdb *header, const
         rows[(*row_count)++] = found[leads[i]];
     }
     if (*row_count == 0)
-        return km_error_set(err, KM_VALUE, "the recording has none of the twelve leads: its %d signals have other names",
-                            header->signal_count);
+        return km_error_set(err, KM_VALUE, "the recording has none of the twelve leads: its %d signals have other "
+                            "names", header->signal_count);
     return KM_OK;
 }
 
@@ -453,7 +455,15 @@ km_status km_wfdb_scale(double *scale, const km_wfdb_signal *signal, km_error *e
     static const struct {
         const char *name;
         double scale;
-    } units[] = {{"", 1.0}, {"mv", 1.0}, {"v", 1e3}, {"uv", 1e-3}, {"\xc2\xb5v", 1e-3}, {"\xce\xbcv", 1e-3}, {"\xb5v", 1e-3}};
+    } units[] = {
+        {"", 1.0},
+        {"mv", 1.0},
+        {"v", 1e3},
+        {"uv", 1e-3},
+        {"\xc2\xb5v", 1e-3},    /* micro sign, UTF-8   */
+        {"\xce\xbcv", 1e-3},    /* Greek mu, UTF-8     */
+        {"\xb5v", 1e-3},        /* micro sign, Latin-1 */
+    };
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         size_t length = strlen(units[i].name), j = 0;
         if (length != signal->units.length)
@@ -493,12 +503,12 @@ km_status km_wfdb_length(int64_t *samples, const km_wfdb *header, int signal, ui
         return km_error_set(err, KM_VALUE, "file %.*s is truncated: it has %llu bytes, not one sample of %llu signals",
                             SHOWN(s->file), (unsigned long long)size, (unsigned long long)width);
     if (said > there)
-        return km_error_set(err, KM_VALUE, "file %.*s is truncated: it holds %llu samples a signal, the header says %llu",
-                            SHOWN(s->file), (unsigned long long)there, (unsigned long long)said);
+        return km_error_set(err, KM_VALUE, "file %.*s is truncated: it holds %llu samples a signal, the header says "
+                            "%llu", SHOWN(s->file), (unsigned long long)there, (unsigned long long)said);
     if (said != 0 && said < there && verify)
-        return km_error_set(err, KM_VALUE, "file %.*s holds %llu samples a signal, the header says %llu (verify=False reads "
-                            "as many as the header says)", SHOWN(s->file), (unsigned long long)there,
-                            (unsigned long long)said);
+        return km_error_set(err, KM_VALUE, "file %.*s holds %llu samples a signal, the header says %llu "
+                            "(verify=False reads as many as the header says)", SHOWN(s->file),
+                            (unsigned long long)there, (unsigned long long)said);
     *samples = (int64_t)(said != 0 ? said : there);
     return KM_OK;
 }
@@ -514,8 +524,8 @@ static km_status check_matlab(const km_wfdb_signal *signal, int width, int64_t s
                               size_t size, km_error *err)
 {
     if (size >= 10 && memcmp(data, "MATLAB 5.0", 10) == 0)
-        return km_error_set(err, KM_VALUE, "file %.*s is a MATLAB file of version 5; expected version 4 or plain samples",
-                            SHOWN(signal->file));
+        return km_error_set(err, KM_VALUE, "file %.*s is a MATLAB file of version 5; expected version 4 or plain "
+                            "samples", SHOWN(signal->file));
     if (size < 20 || read_uint32(data) != 30)
         return KM_OK;
     uint32_t rows = read_uint32(data + 4), columns = read_uint32(data + 8), name = read_uint32(data + 16);
@@ -536,7 +546,8 @@ km_status km_wfdb_decode(float *x, int64_t samples, const km_wfdb *header, int s
     km_status status = km_wfdb_scale(&scale, s, err);
     if (status != KM_OK)
         return status;
-    if ((uint64_t)size < (uint64_t)s->start || ((uint64_t)size - (uint64_t)s->start) / (2 * (uint64_t)width) < (uint64_t)samples)
+    const uint64_t start = (uint64_t)s->start, stride = 2 * (uint64_t)width;
+    if ((uint64_t)size < start || ((uint64_t)size - start) / stride < (uint64_t)samples)
         return km_error_set(err, KM_VALUE, "file %.*s is truncated: %zu bytes", SHOWN(s->file), size);
     if (verify) {
         status = check_matlab(s, width, samples, data, size, err);
@@ -544,8 +555,7 @@ km_status km_wfdb_decode(float *x, int64_t samples, const km_wfdb *header, int s
             return status;
     }
 
-    const unsigned char *p = data + s->start + 2 * s->column;
-    const size_t stride = 2 * (size_t)width;
+    const unsigned char *p = data + start + 2 * s->column;
     const double baseline = s->baseline;
     uint32_t sum = 0;
     scale /= s->gain;
@@ -555,8 +565,8 @@ km_status km_wfdb_decode(float *x, int64_t samples, const km_wfdb *header, int s
         x[i] = step == INT16_MIN ? NAN : (float)((step - baseline) * scale);
     }
     if (verify && s->has_checksum && (uint16_t)sum != s->checksum)
-        return km_error_set(err, KM_VALUE, "lead %.*s fails its checksum: the header says %d, the samples of file %.*s give "
-                            "%d (verify=False reads all the same)", SHOWN(s->name), (int)(int16_t)s->checksum,
+        return km_error_set(err, KM_VALUE, "lead %.*s fails its checksum: the header says %d, the samples of file "
+                            "%.*s give %d (verify=False reads all the same)", SHOWN(s->name), (int)(int16_t)s->checksum,
                             SHOWN(s->file), (int)(int16_t)(uint16_t)sum);
     return KM_OK;
 }

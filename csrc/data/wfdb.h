@@ -4,7 +4,8 @@
  *
  * A header is lines of text:
  *     name[/segments] signals [fs[/counter[(base)]] [samples [time [date]]]]
- *     file format[xframe][:skew][+offset] [gain[(baseline)][/units] [resolution [zero [initial [checksum [block [lead]]]]]]]
+ *     file format[xframe][:skew][+offset] [gain[(baseline)][/units]
+ *          [resolution [zero [initial value [checksum [block size [lead]]]]]]]
  *     # comment
  * Dates and times are not needed and not parsed: recordings in circulation write them in every way. */
 #ifndef KM_WFDB_H

@@ -257,9 +257,9 @@ static PyObject *wfdb_header(PyObject *module, PyObject *args)
             goto exit;
         PyList_SET_ITEM(rows, i, item);
     }
-    result = Py_BuildValue("{s:d, s:L, s:i, s:O, s:O, s:O, s:[]}", "fs", header.fs, "samples", (long long)header.samples,
-                           "segments", header.segments, "comments", comments, "segment_names", segments, "rows", rows,
-                           "files");
+    result = Py_BuildValue("{s:d, s:L, s:i, s:O, s:O, s:O, s:[]}", "fs", header.fs, "samples",
+                           (long long)header.samples, "segments", header.segments, "comments", comments,
+                           "segment_names", segments, "rows", rows, "files");
     for (int i = 0; result != NULL && header.segments == 1 && i < header.signal_count; i++) {
         const km_wfdb_text file = header.signal[i].file;
         PyObject *name = PyUnicode_DecodeFSDefaultAndSize(file.start, (Py_ssize_t)file.length);
