@@ -17,10 +17,10 @@ typedef float km_real;
 #define km_sqrt sqrtf
 #endif
 
-/* Plain loops that the compiler vectorises once per instruction set; the loader picks one
- * at run time. KMERL_BASELINE builds (other compilers, other processors) have one version. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(KM_BASELINE)
-#define KM_VECTOR __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+/* Plain loops that the compiler vectorises once per instruction set; the loader picks one at run time, by
+ * what the processor can do. Other compilers and processors have one version, for the baseline.            */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define KM_VECTOR __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define KM_VECTOR
 #endif

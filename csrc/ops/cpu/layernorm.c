@@ -27,25 +27,23 @@ KM_VECTOR void km_layernorm_backward(km_real *dx, km_real *dgain, km_real *dbias
         const km_real *xt = x + (size_t)t * C, *dyt = dy + (size_t)t * C;
         km_real *dxt = dx + (size_t)t * C;
         km_real m = mean[t], r = rstd[t];
-        km_real sum[KM_STRIPES] = {0}, dot[KM_STRIPES] = {0};
-        for (int c = 0; c < C; c += KM_STRIPES) {
-            int n = C - c < KM_STRIPES ? C - c : KM_STRIPES;
-            if (n == KM_STRIPES) {
-                for (int j = 0; j < KM_STRIPES; j++) {
-                    km_real dn = dyt[c + j] * gain[c + j];
-                    sum[j] += dn;
-                    dot[j] += dn * (xt[c + j] - m) * r;
-                }
-            } else {
-                for (int j = 0; j < n; j++) {
-                    km_real dn = dyt[c + j] * gain[c + j];
-                    sum[j] += dn;
-                    dot[j] += dn * (xt[c + j] - m) * r;
-                }
-            }
+        km_stripes sum = {0}, dot = {0}, vdy, vgain, vx;
+        km_real rest_sum = 0, rest_dot = 0;
+        int c = 0;
+        for (; c + KM_STRIPES <= C; c += KM_STRIPES) {
+            km_load(&vdy, dyt + c);
+            km_load(&vgain, gain + c);
+            km_load(&vx, xt + c);
+            vdy *= vgain;
+            sum += vdy;
+            dot += vdy * (vx - m);
         }
-        km_real mean_dn = km_join_sum(sum) / C, mean_dn_n = km_join_sum(dot) / C;
-        for (int c = 0; c < C; c++) {
+        for (; c < C; c++) {
+            rest_sum += dyt[c] * gain[c];
+            rest_dot += dyt[c] * gain[c] * (xt[c] - m);
+        }
+        km_real mean_dn = (km_join_sum(&sum) + rest_sum) / C, mean_dn_n = (km_join_sum(&dot) + rest_dot) * r / C;
+        for (c = 0; c < C; c++) {
             km_real n = (xt[c] - m) * r;
             km_real d = r * (dyt[c] * gain[c] - mean_dn - n * mean_dn_n);
             dgain[c] += dyt[c] * n;

@@ -1,5 +1,5 @@
 /* Arithmetic that the compiler can vectorise: branch-free exp and normal distribution for float, and sums in
- * sixteen interleaved accumulators (a fixed order, whatever the vector width). The double build, made for
+ * the interleaved accumulators of one 64-byte vector (a fixed order, whatever the processor's width). The double build, made for
  * checking, uses the C library.                                                                           */
 #ifndef KM_VMATH_H
 #define KM_VMATH_H
@@ -10,7 +10,10 @@
 
 #define KM_INLINE static inline __attribute__((always_inline))
 
-enum { KM_STRIPES = 16 };
+/* One vector of accumulators: 16 floats or 8 doubles. The compiler splits it where registers are narrower. */
+typedef km_real km_stripes __attribute__((vector_size(64)));
+typedef __typeof__((km_stripes){0} > (km_stripes){0}) km_lanes;     /* comparison results: 0 or all ones */
+enum { KM_STRIPES = 64 / sizeof(km_real) };
 
 #ifdef KM_DOUBLE
 
@@ -76,9 +79,13 @@ KM_INLINE void km_normal(km_real *cdf, km_real *pdf, km_real x)
 
 #endif
 
-/* The sixteen stripes joined pairwise: a fixed tree. */
-KM_INLINE km_real km_join_sum(km_real s[KM_STRIPES])
+KM_INLINE void km_load(km_stripes *v, const km_real *x) { memcpy(v, x, sizeof *v); }
+
+/* Joined pairwise: a fixed tree. */
+KM_INLINE km_real km_join_sum(const km_stripes *v)
 {
+    km_real s[KM_STRIPES];
+    memcpy(s, v, sizeof s);
     for (int width = KM_STRIPES / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++)
             s[i] += s[i + width];
@@ -87,42 +94,51 @@ KM_INLINE km_real km_join_sum(km_real s[KM_STRIPES])
 
 KM_INLINE km_real km_sum(const km_real *x, int n)
 {
-    km_real s[KM_STRIPES] = {0};
+    km_stripes sum = {0}, v;
     int i = 0;
-    for (; i + KM_STRIPES <= n; i += KM_STRIPES)
-        for (int j = 0; j < KM_STRIPES; j++)
-            s[j] += x[i + j];
-    for (int j = 0; i + j < n; j++)
-        s[j] += x[i + j];
-    return km_join_sum(s);
+    for (; i + KM_STRIPES <= n; i += KM_STRIPES) {
+        km_load(&v, x + i);
+        sum += v;
+    }
+    km_real rest = 0;
+    for (; i < n; i++)
+        rest += x[i];
+    return km_join_sum(&sum) + rest;
 }
 
 KM_INLINE km_real km_dot(const km_real *x, const km_real *y, int n)
 {
-    km_real s[KM_STRIPES] = {0};
+    km_stripes sum = {0}, v, w;
     int i = 0;
-    for (; i + KM_STRIPES <= n; i += KM_STRIPES)
-        for (int j = 0; j < KM_STRIPES; j++)
-            s[j] += x[i + j] * y[i + j];
-    for (int j = 0; i + j < n; j++)
-        s[j] += x[i + j] * y[i + j];
-    return km_join_sum(s);
+    for (; i + KM_STRIPES <= n; i += KM_STRIPES) {
+        km_load(&v, x + i);
+        km_load(&w, y + i);
+        sum += v * w;
+    }
+    km_real rest = 0;
+    for (; i < n; i++)
+        rest += x[i] * y[i];
+    return km_join_sum(&sum) + rest;
 }
 
 KM_INLINE km_real km_max(const km_real *x, int n)
 {
-    km_real s[KM_STRIPES];
-    for (int j = 0; j < KM_STRIPES; j++)
-        s[j] = x[0];
+    km_real max = x[0];
     int i = 0;
-    for (; i + KM_STRIPES <= n; i += KM_STRIPES)
+    if (n >= KM_STRIPES) {
+        km_stripes best, v;
+        km_load(&best, x);
+        for (; i + KM_STRIPES <= n; i += KM_STRIPES) {
+            km_load(&v, x + i);
+            km_lanes greater = v > best;
+            best = (km_stripes)(((km_lanes)v & greater) | ((km_lanes)best & ~greater));
+        }
         for (int j = 0; j < KM_STRIPES; j++)
-            s[j] = x[i + j] > s[j] ? x[i + j] : s[j];
-    for (int j = 0; i + j < n; j++)
-        s[j] = x[i + j] > s[j] ? x[i + j] : s[j];
-    for (int j = 1; j < KM_STRIPES; j++)
-        s[0] = s[j] > s[0] ? s[j] : s[0];
-    return s[0];
+            max = best[j] > max ? best[j] : max;
+    }
+    for (; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
 }
 
 #endif
