@@ -2,7 +2,9 @@
 #ifndef KM_BATCH_H
 #define KM_BATCH_H
 
+#include "core/error.h"
 #include "core/real.h"
+#include "model/config.h"
 
 typedef struct km_batch {
     int B, T, Q, D;             /* recordings, tokens, entities, text width                                 */
@@ -15,5 +17,8 @@ typedef struct km_batch {
     const km_real *labels;      /* (B, Q)   0 or 1                                                          */
     const km_real *entities;    /* (Q, D)   text embeddings of the entity names                             */
 } km_batch;
+
+/* KM_VALUE for the first thing that does not fit together or the configuration: sizes, offsets, ids. */
+km_status km_batch_check(const km_batch *batch, const km_config *config, km_error *err);
 
 #endif

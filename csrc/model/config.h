@@ -6,8 +6,11 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "core/real.h"
 
-enum { KM_LEADS = 12, KM_HEAD_SIZE = 64 };
+#define KM_LAYERNORM_EPS ((km_real)1e-5)     /* everywhere in the ECG model (SPEC 3) */
+
+enum { KM_LEADS = 12, KM_HEAD_SIZE = 64, KM_MAX_DEPTH = 48, KM_MAX_QUERY_LAYERS = 16, KM_MAX_LANES = 64 };
 
 typedef enum km_normalisation { KM_ZSCORE, KM_MINMAX, KM_PER_LEAD, KM_NO_NORMALISATION } km_normalisation;
 typedef enum km_scope { KM_VISIBLE, KM_PRESENT } km_scope;              /* leads whose statistics normalise   */
@@ -35,8 +38,8 @@ typedef enum km_reduction { KM_REDUCE_MEAN, KM_REDUCE_SUM } km_reduction;   /* o
     /* optimiser and run (SPEC 7) */                                                                      \
     REAL(lr) REAL(beta1) REAL(beta2) REAL(eps) REAL(weight_decay) INT(decay_all) REAL(clip)               \
     INT(warmup_steps) INT(batch_size) INT(epochs) INT(seed)                                               \
-    /* execution: none of these changes what is computed but for lanes and span_tokens (order of sums) */ \
-    INT(lanes) INT(span_tokens) INT(memory_mb)
+    /* execution: lanes and spans set the order in which gradients are summed, memory_mb nothing */        \
+    INT(lanes) INT(span_recordings) INT(span_tokens) INT(memory_mb)
 
 typedef struct km_config {
 #define INT(field) int64_t field;

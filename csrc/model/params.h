@@ -86,4 +86,46 @@
     X(norm2_mean, "ecg_projector.norm2.running_mean", c->projection_width, ZERO)                 \
     X(norm2_var,  "ecg_projector.norm2.running_var",  c->projection_width, ONE)
 
+/* Pointers into one flat array laid out by a km_layout; NULL for what this configuration lacks. */
+#define X(field, name, rows, cols, init, needs) km_real *field;
+typedef struct km_block_params { KM_BLOCK_PARAMS(X) } km_block_params;
+typedef struct km_layer_params { KM_LAYER_PARAMS(X) } km_layer_params;
+typedef struct km_params {
+    KM_MODEL_PARAMS(X)
+    km_block_params blocks[KM_MAX_DEPTH];
+    km_layer_params layers[KM_MAX_QUERY_LAYERS];
+} km_params;
+#undef X
+#define X(field, name, cols, init) km_real *field;
+typedef struct km_statistics { KM_MODEL_STATISTICS(X) } km_statistics;
+#undef X
+
+typedef enum km_init { KM_INIT_WEIGHT, KM_INIT_EMBED, KM_INIT_ZERO, KM_INIT_ONE, KM_INIT_SCALE } km_init;
+
+/* One tensor of the layout: its name, shape, place in the flat array, and the pointer that names it. */
+typedef struct km_tensor {
+    char name[64];
+    int64_t rows, cols;     /* cols 0: a vector of rows elements                 */
+    size_t offset, count;   /* elements from the flat array's start, and of them */
+    km_init init;
+    size_t field;           /* bytes into km_params or km_statistics             */
+} km_tensor;
+
+typedef struct km_layout {
+    int count;
+    km_tensor *tensors;
+    size_t size;            /* elements of the flat array: every tensor starts on a 64-byte boundary */
+} km_layout;
+
+/* The parameters, or (statistics 1) the running statistics, of a configuration. */
+km_status km_layout_create(km_layout *layout, const km_config *config, int statistics, km_error *err);
+void km_layout_free(km_layout *layout);
+
+/* Points the fields of a km_params or km_statistics into base. */
+void km_layout_view(void *view, const km_layout *layout, km_real *base);
+
+/* Fills the flat array from the seed: tensor i draws from stream (INIT, i), so that adding a parameter at the
+ * end changes no other.                                                                                       */
+void km_layout_initialize(const km_layout *layout, km_real *base, const km_config *config);
+
 #endif

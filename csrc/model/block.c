@@ -1,0 +1,78 @@
+#include "model/block.h"
+
+void km_block_layout(km_block *b, km_arena *arena, const km_config *c, int T)
+{
+    size_t t = (size_t)T, C = (size_t)c->width, F = (size_t)c->mlp_width;
+    b->n1 = km_arena_reals(arena, t * C);
+    b->mean1 = km_arena_reals(arena, t);
+    b->rstd1 = km_arena_reals(arena, t);
+    b->qkv = km_arena_reals(arena, t * 3 * C);
+    b->lse = km_arena_reals(arena, t * (size_t)c->heads);
+    b->attention = km_arena_reals(arena, t * C);
+    b->x1 = km_arena_reals(arena, t * C);
+    b->n2 = km_arena_reals(arena, t * C);
+    b->mean2 = km_arena_reals(arena, t);
+    b->rstd2 = km_arena_reals(arena, t);
+    b->h = km_arena_reals(arena, t * F);
+    b->g = km_arena_reals(arena, t * F);
+}
+
+void km_block_scratch_layout(km_block_scratch *s, km_arena *arena, const km_config *c, int T, int longest, int backward)
+{
+    size_t t = (size_t)T, C = (size_t)c->width;
+    s->attention = km_arena_reals(arena, km_attention_scratch(longest, longest, KM_HEAD_SIZE));
+    s->dg = s->dn = s->dattention = s->dqkv = NULL;
+    if (backward) {
+        s->dg = km_arena_reals(arena, t * (size_t)c->mlp_width);
+        s->dn = km_arena_reals(arena, t * C);
+        s->dattention = km_arena_reals(arena, t * C);
+        s->dqkv = km_arena_reals(arena, t * 3 * C);
+    }
+}
+
+void km_block_forward(km_real *y, km_block *b, km_block_scratch *s, const km_real *x, const km_block_params *w,
+                      const km_config *c, const km_ops *o, const int32_t *offset, int B)
+{
+    int T = offset[B], C = (int)c->width, F = (int)c->mlp_width, H = (int)c->heads;
+    b->x = x;
+    o->layernorm_forward(b->n1, b->mean1, b->rstd1, x, w->norm1_weight, w->norm1_bias, T, C, KM_LAYERNORM_EPS);
+    o->linear_forward(b->qkv, b->n1, w->qkv_weight, w->qkv_bias, T, 3 * C, C);
+    for (int i = 0; i < B; i++) {
+        size_t first = (size_t)offset[i];
+        int n = offset[i + 1] - offset[i];
+        const km_real *q = b->qkv + first * 3 * C;
+        o->attention_forward(b->attention + first * C, b->lse + first * H, s->attention, q, q + C, q + 2 * C, n, n, H,
+                             KM_HEAD_SIZE, 3 * C, 3 * C, C, NULL);
+    }
+    o->linear_forward(b->x1, b->attention, w->out_weight, w->out_bias, T, C, C);
+    o->vector_accumulate(b->x1, x, (size_t)T * C);
+    o->layernorm_forward(b->n2, b->mean2, b->rstd2, b->x1, w->norm2_weight, w->norm2_bias, T, C, KM_LAYERNORM_EPS);
+    o->linear_forward(b->h, b->n2, w->fc1_weight, w->fc1_bias, T, F, C);
+    o->gelu_forward(b->g, b->h, (size_t)T * F);
+    o->linear_forward(y, b->g, w->fc2_weight, w->fc2_bias, T, C, F);
+    o->vector_accumulate(y, b->x1, (size_t)T * C);
+}
+
+void km_block_backward(km_real *dx, km_block_params *dw, const km_block *b, km_block_scratch *s,
+                       const km_block_params *w, const km_config *c, const km_ops *o, const int32_t *offset, int B)
+{
+    int T = offset[B], C = (int)c->width, F = (int)c->mlp_width, H = (int)c->heads;
+    o->linear_backward(s->dg, dw->fc2_weight, dw->fc2_bias, dx, b->g, w->fc2_weight, T, C, F, 0);
+    o->gelu_backward(s->dg, s->dg, b->h, (size_t)T * F);
+    o->linear_backward(s->dn, dw->fc1_weight, dw->fc1_bias, s->dg, b->n2, w->fc1_weight, T, F, C, 0);
+    o->layernorm_backward(dx, dw->norm2_weight, dw->norm2_bias, s->dn, b->x1, b->mean2, b->rstd2, w->norm2_weight, T, C,
+                          1);
+    o->linear_backward(s->dattention, dw->out_weight, dw->out_bias, dx, b->attention, w->out_weight, T, C, C, 0);
+    for (int i = 0; i < B; i++) {
+        size_t first = (size_t)offset[i];
+        int n = offset[i + 1] - offset[i];
+        const km_real *q = b->qkv + first * 3 * C;
+        km_real *dq = s->dqkv + first * 3 * C;
+        o->attention_backward(dq, dq + C, dq + 2 * C, s->attention, s->dattention + first * C,
+                              b->attention + first * C, b->lse + first * H, q, q + C, q + 2 * C, n, n, H, KM_HEAD_SIZE,
+                              3 * C, 3 * C, C, NULL);
+    }
+    o->linear_backward(s->dn, dw->qkv_weight, dw->qkv_bias, s->dqkv, b->n1, w->qkv_weight, T, 3 * C, C, 0);
+    o->layernorm_backward(dx, dw->norm1_weight, dw->norm1_bias, s->dn, b->x, b->mean1, b->rstd1, w->norm1_weight, T, C,
+                          1);
+}

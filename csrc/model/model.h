@@ -1,0 +1,80 @@
+/* The whole model: parameters, the five-phase training step, and evaluation.
+ *
+ *   sweep 1   parallel over spans   tokens, encoder forward, pooled features
+ *   join      whole batch           projectors, contrast and its gradient; the queries' shared half
+ *   sweep 2   parallel over lanes   query network and BCE forward and backward, encoder backward
+ *   reduce    fixed order           sum of the lanes
+ *   update    train/optimiser       AdamW
+ *
+ * A span is a run of whole recordings; lane l takes spans l, l + lanes, ... in order. Neither depends on the
+ * number of threads, so neither do the bits. In evaluation every recording is a span of its own: an answer
+ * does not depend on what else is in the batch.                                                            */
+#ifndef KM_MODEL_H
+#define KM_MODEL_H
+
+#include "core/error.h"
+#include "data/batch.h"
+#include "model/config.h"
+#include "model/params.h"
+
+typedef struct km_model km_model;
+
+km_status km_model_create(km_model **model, const km_config *config, km_error *err);
+void km_model_free(km_model *model);
+
+/* Parameters from config.seed, statistics to (0, 1). */
+void km_model_initialize(km_model *model);
+
+const km_config *km_model_config(const km_model *model);
+
+/* The flat arrays, owned by the model; gradients are those of the last km_model_gradients. */
+typedef enum km_part { KM_PARAMETERS, KM_STATISTICS, KM_GRADIENTS } km_part;
+const km_layout *km_model_layout(const km_model *model, km_part part);
+km_real *km_model_data(km_model *model, km_part part);
+
+typedef struct km_losses {
+    double contrast, query;     /* unweighted; 0 where the weight is 0                         */
+    double total;               /* contrast_weight * contrast + query_weight * query           */
+    int duplicates;             /* recordings whose report another one of the batch has too     */
+} km_losses;
+
+typedef struct km_step {
+    int threads;
+    int training;               /* dropout if configured; 0: none                              */
+    int update_statistics;      /* batch norm's running statistics take this batch in          */
+    uint32_t step;              /* dropout masks are a function of (seed, step, recording)     */
+    const int64_t *recording;   /* (B) ids for the masks; NULL: the position in the batch      */
+} km_step;
+
+/* Forward and backward with batch statistics. Needs batch->report when contrast_weight > 0, labels and
+ * entities when query_weight > 0.                                                                        */
+km_status km_model_gradients(km_model *model, km_losses *losses, const km_batch *batch, const km_step *step,
+                             km_error *err);
+
+/* What km_model_evaluate can compute; NULL where not wanted. */
+typedef struct km_outputs {
+    km_real *logits;            /* (B, Q)                                                       */
+    km_real *features;          /* (B, C)  pooled tokens                                        */
+    km_real *ecg;               /* (B, J)  projected, L2-normalised                             */
+    km_real *text;              /* (B, J)  needs batch->report                                  */
+    km_real *attention;         /* recording b: (Q, T_b) from Q * offset[b]                     */
+} km_outputs;
+
+/* A class set: the query network's half that does not see the ECG, computed once for these embeddings
+ * (Q, D). Valid until the parameters change.                                                          */
+typedef struct km_classes km_classes;
+km_status km_classes_create(km_classes **classes, const km_model *model, const km_real *entities, int Q, km_error *err);
+void km_classes_free(km_classes *classes);
+int km_classes_count(const km_classes *classes);
+
+/* Evaluation mode: running statistics, no dropout. classes may be NULL unless logits or attention are wanted. */
+km_status km_model_evaluate(km_model *model, const km_outputs *outputs, const km_batch *batch,
+                            const km_classes *classes, int threads, km_error *err);
+
+/* L2-normalised text embeddings (n, J) of n report-like texts (n, D): the other side of the cosine. */
+km_status km_model_project_text(km_model *model, km_real *text, const km_real *report, int n, km_error *err);
+
+/* Evaluation mode losses of a batch. */
+km_status km_model_losses(km_model *model, km_losses *losses, const km_batch *batch, int threads, km_error *err);
+
+#endif

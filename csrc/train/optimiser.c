@@ -1,0 +1,60 @@
+#include "train/optimiser.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/threads.h"
+#include "ops/ops.h"
+
+km_status km_optimiser_create(km_optimiser *optimiser, const km_model *model, km_error *err)
+{
+    size_t size = km_model_layout(model, KM_PARAMETERS)->size;
+    memset(optimiser, 0, sizeof *optimiser);
+    km_status status = km_arena_create(&optimiser->arena, 2 * (size + 64) * sizeof(km_real), err);
+    if (status == KM_OK) {
+        optimiser->m = km_arena_reals(&optimiser->arena, size);
+        optimiser->v = km_arena_reals(&optimiser->arena, size);
+    }
+    return status;
+}
+
+void km_optimiser_free(km_optimiser *optimiser)
+{
+    km_arena_free(&optimiser->arena);
+    memset(optimiser, 0, sizeof *optimiser);
+}
+
+typedef struct update_context {
+    km_optimiser *optimiser;
+    km_model *model;
+    const km_ops *ops;
+    double lr, clip;
+} update_context;
+
+static void update_tensor(void *pointer, int index, int thread)
+{
+    update_context *x = pointer;
+    const km_config *c = km_model_config(x->model);
+    const km_tensor *t = &km_model_layout(x->model, KM_PARAMETERS)->tensors[index];
+    double decay = c->decay_all || t->init == KM_INIT_WEIGHT ? c->weight_decay : 0;
+    (void)thread;
+    x->ops->adamw(km_model_data(x->model, KM_PARAMETERS) + t->offset, x->optimiser->m + t->offset,
+                  x->optimiser->v + t->offset, km_model_data(x->model, KM_GRADIENTS) + t->offset, t->count, x->clip,
+                  x->lr, c->beta1, c->beta2, c->eps, decay, x->optimiser->step);
+}
+
+double km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, int threads)
+{
+    const km_config *c = km_model_config(model);
+    const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
+    const km_ops *ops = km_ops_cpu();
+    double square = 0;
+    for (int i = 0; i < layout->count; i++)
+        square += ops->vector_square_sum(km_model_data(model, KM_GRADIENTS) + layout->tensors[i].offset,
+                                         layout->tensors[i].count);
+    double norm = sqrt(square);
+    optimiser->step++;
+    update_context x = {optimiser, model, ops, lr, c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
+    km_threads_run(threads, layout->count, update_tensor, &x);
+    return norm;
+}
