@@ -4,10 +4,12 @@
 
 #define KM_NOUNS(X) \
     X(build)           \
+    X(config)          \
     X(metrics)         \
-    X(text)            \
+    X(model)           \
     X(operations)      \
-    X(record)
+    X(record)          \
+    X(text)
 
 #define X(noun) km_binding_add km_binding_##noun##_add;
 KM_NOUNS(X)

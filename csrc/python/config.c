@@ -1,0 +1,85 @@
+#include "python/config.h"
+
+/* The number under name, as a double; exact for integers up to 2^53. */
+static int number(PyObject *dict, const char *name, double *out)
+{
+    PyObject *value = PyDict_GetItemString(dict, name);
+    if (value == NULL) {
+        PyErr_Format(PyExc_KeyError, "config lacks the field %s", name);
+        return 0;
+    }
+    *out = PyFloat_AsDouble(value);
+    return !(*out == -1 && PyErr_Occurred());
+}
+
+static int integer(PyObject *dict, const char *name, int64_t *out)
+{
+    PyObject *value = PyDict_GetItemString(dict, name);
+    if (value == NULL) {
+        PyErr_Format(PyExc_KeyError, "config lacks the field %s", name);
+        return 0;
+    }
+    *out = PyLong_AsLongLong(value);
+    return !(*out == -1 && PyErr_Occurred());
+}
+
+int km_binding_config(PyObject *dict, void *pointer)
+{
+    km_config *config = pointer;
+    if (!PyDict_Check(dict)) {
+        PyErr_Format(PyExc_TypeError, "config must be a dict, got %s", Py_TYPE(dict)->tp_name);
+        return 0;
+    }
+    Py_ssize_t fields = 1;
+#define INT(field)                                  \
+    fields++;                                       \
+    if (!integer(dict, #field, &config->field))     \
+        return 0;
+#define REAL(field)                                 \
+    fields++;                                       \
+    if (!number(dict, #field, &config->field))      \
+        return 0;
+    KM_CONFIG_FIELDS(INT, REAL)
+#undef INT
+#undef REAL
+    PyObject *masked = PyDict_GetItemString(dict, "masked_leads");
+    PyObject *items = masked != NULL ? PySequence_Fast(masked, "masked_leads must be a sequence") : NULL;
+    if (items == NULL || PySequence_Fast_GET_SIZE(items) != KM_LEADS) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_ValueError, "masked_leads must be %d probabilities", KM_LEADS);
+        Py_XDECREF(items);
+        return 0;
+    }
+    for (int i = 0; i < KM_LEADS; i++)
+        config->masked_leads[i] = PyFloat_AsDouble(PySequence_Fast_GET_ITEM(items, i));
+    Py_DECREF(items);
+    if (PyErr_Occurred())
+        return 0;
+    if (PyDict_Size(dict) != fields) {
+        PyErr_Format(PyExc_KeyError, "config has %zd fields, expected %zd", PyDict_Size(dict), fields);
+        return 0;
+    }
+    return 1;
+}
+
+static PyObject *check_config(PyObject *module, PyObject *dict)
+{
+    km_config config;
+    km_error err;
+    (void)module;
+    if (!km_binding_config(dict, &config))
+        return NULL;
+    if (km_config_check(&config, &err) != KM_OK)
+        return km_binding_raise(&err);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"check_config", check_config, METH_O, "ValueError for the first field out of range, or fields that contradict."},
+    {NULL, NULL, 0, NULL},
+};
+
+int km_binding_config_add(PyObject *module)
+{
+    return PyModule_AddFunctions(module, methods);
+}

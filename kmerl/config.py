@@ -1,0 +1,331 @@
+"""Every choice that decides what is computed, by name, with its default (SPEC 1-7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Config", "SIZES", "PRESETS"]
+
+#: Encoder sizes (SPEC 3): width, depth, heads, MLP width.
+SIZES = {
+    "tiny": (192, 12, 3, 768),
+    "small": (384, 12, 6, 1536),
+    "middle": (512, 12, 8, 2048),
+    "base": (768, 12, 12, 3072),
+}
+
+#: Named sets of choices. "paper": SPEC 7, last part; exceptions are listed there.
+PRESETS = {
+    "paper": {
+        "normalisation": "minmax",
+        "normalisation_scope": "present",
+        "dropout": 0.1,
+    },
+}
+
+# Fields whose value is one of a few names, in the order of the core's enums (csrc/model/config.h).
+_CHOICES = {
+    "normalisation": ("zscore", "minmax", "lead", "none"),
+    "normalisation_scope": ("visible", "present"),
+    "window": ("first", "random"),
+    "tokenisation": ("lead", "agnostic"),
+    "segment_masking": ("lead", "at once", "none"),
+    "projection_norm": ("batch", "layer", "none"),
+    "contrast_directions": ("e2t", "mean", "sum"),
+    "query_reduction": ("mean", "sum"),
+    "decay": ("matrices", "all"),
+    "precision": ("float32",),
+    "report_pooling": ("mean", "cls", "pooler"),
+    "query_pooling": ("cls", "mean", "pooler"),
+}
+
+# Fields that say how a run is executed, not what it computes: they may change when a run is resumed.
+EXECUTION = ("threads", "memory_mb")
+
+
+@dataclass
+class Config:
+    """What is computed. Unknown names, wrong types and contradictions are errors.
+
+    Attributes
+    ----------
+    size : str
+        Encoder size: ``tiny``, ``small``, ``middle``, ``base`` (SPEC 3), or ``custom`` with the next four given.
+    width, depth, heads, mlp_width : int or None
+        None: those of `size`. Head size is 64, so ``width == 64 * heads``.
+    fs : float
+        Sampling rate in Hz that every recording is brought to.
+    seconds : float
+        Length of a window in s. ``fs * seconds`` must be a multiple of `segment_samples`.
+    window : {"first", "random"}
+        Which window of a longer recording training takes.
+    max_missing : float
+        A lead with a larger share of missing samples is absent.
+    normalisation : {"zscore", "minmax", "lead", "none"}
+        SPEC 1. ``lead``: each lead by its own mean and standard deviation.
+    normalisation_scope : {"visible", "present"}
+        Whose statistics: the visible leads, or all that the recording has, before masking.
+    segment_samples : int
+        Samples in a token (P; Fig. 7a).
+    tokenisation : {"lead", "agnostic"}
+        ``agnostic``: one token for all twelve leads, as MERL (Tab. 7a).
+    lead_embedding, temporal_embedding : bool
+        Eq. 2 and 3 (Tab. 7a). None for `lead_embedding`: as the tokenisation needs.
+    masked_leads : sequence of int, or mapping of int to float
+        Numbers of masked leads, drawn uniformly or with the given weights (Sec. 2.3). ``(0,)``: none.
+    segment_masking : {"lead", "at once", "none"}
+        Segments masked in each lead apart, over all visible tokens at once, or not (Tab. 2c).
+    mask_ratio : float
+        Share of segments masked.
+    text_width : int or None
+        Width of the text embeddings; None: taken from the store.
+    report_pooling, query_pooling : str
+        Pooling of the reports' and of the entity names' embeddings (SPEC 4).
+    projection_width : int
+        Width of the contrast space.
+    projection_norm : {"batch", "layer", "none"}
+        Normalisation in the ECG projector (SPEC 5).
+    temperature : float
+        Of the contrast; `learn_temperature` makes its log-scale a parameter.
+    contrast_directions : {"sum", "mean", "e2t"}
+        Sum or mean of both directions, or ECG to text alone.
+    contrast_positive : bool
+        False: the positive pair is left out of the denominator (Eq. 4, decoupled).
+    mask_duplicates : bool
+        True: pairs with the same report are no negatives.
+    contrast_weight, query_weight : float
+        Weights of the two losses (Tab. 10). 0 switches one off (Tab. 2a).
+    query_width, query_layers, query_heads, query_mlp_width : int
+        The cardiac query network (SPEC 6; Tab. 7d, 7e). Head size is 64.
+    isolate_queries : bool
+        True: a class's answer does not depend on the other classes asked.
+    dropout : float
+        In the query network.
+    query_reduction : {"mean", "sum"}
+        Of its loss over the entities.
+    lr, betas, eps, weight_decay, decay, clip, warmup_steps : optimiser (SPEC 7)
+        `decay`: ``all`` parameters or ``matrices`` only. `clip`: largest global gradient norm, 0: none.
+    batch_size, epochs, seed : int
+        The last partial batch of an epoch is dropped unless it is the only one.
+    precision : {"float32"}
+        Number type of the products.
+    threads : int or None
+        None: ``OMP_NUM_THREADS``, else the processors this process may use. Changes no bit of any result.
+    lanes, span_recordings, span_tokens : int
+        How a batch is cut up for summing gradients: part of what is computed, to the last bit, on any
+        number of threads.
+    memory_mb : int
+        Activations kept between the sweeps in MB; what does not fit is computed again. Changes no bit.
+    """
+
+    size: str = "tiny"
+    width: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    mlp_width: int | None = None
+    fs: float = 500.0
+    seconds: float = 10.0
+    window: str = "first"
+    max_missing: float = 0.2
+    normalisation: str = "zscore"
+    normalisation_scope: str = "visible"
+    segment_samples: int = 100
+    tokenisation: str = "lead"
+    lead_embedding: bool | None = None
+    temporal_embedding: bool = True
+    masked_leads: object = (9, 10, 11)
+    segment_masking: str = "lead"
+    mask_ratio: float = 0.25
+    text_width: int | None = None
+    report_pooling: str = "mean"
+    query_pooling: str = "cls"
+    projection_width: int = 256
+    projection_norm: str = "batch"
+    temperature: float = 0.07
+    learn_temperature: bool = False
+    contrast_directions: str = "sum"
+    contrast_positive: bool = True
+    mask_duplicates: bool = False
+    contrast_weight: float = 1.0
+    query_width: int = 256
+    query_layers: int = 4
+    query_heads: int = 4
+    query_mlp_width: int = 1024
+    isolate_queries: bool = False
+    dropout: float = 0.0
+    query_reduction: str = "mean"
+    query_weight: float = 1.0
+    lr: float = 2e-4
+    betas: tuple = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 1e-5
+    decay: str = "all"
+    clip: float = 0.0
+    warmup_steps: int = 0
+    batch_size: int = 512
+    epochs: int = 50
+    seed: int = 0
+    precision: str = "float32"
+    threads: int | None = None
+    lanes: int = 8
+    span_recordings: int = 4
+    span_tokens: int = 1024
+    memory_mb: int = 1024
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, _check(field.name, field.type, getattr(self, field.name)))
+        if self.size == "custom":
+            given = (self.width, self.depth, self.heads, self.mlp_width)
+            if None in given:
+                raise ValueError("size='custom' needs width, depth, heads and mlp_width, got "
+                                 f"width={self.width}, depth={self.depth}, heads={self.heads}, "
+                                 f"mlp_width={self.mlp_width}")
+        elif self.size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)} or custom, got {self.size!r}")
+        else:
+            for name, value in zip(("width", "depth", "heads", "mlp_width"), SIZES[self.size]):
+                given = getattr(self, name)
+                if given is not None and given != value:
+                    raise ValueError(f"{name}={given} contradicts size={self.size!r}, whose {name} is {value}; "
+                                     "use size='custom' for other shapes")
+                setattr(self, name, value)
+        if self.lead_embedding is None:
+            self.lead_embedding = self.tokenisation == "lead"
+        # The core knows the ranges and contradictions of numbers; a text width stands in where none is known yet.
+        from . import _kmerl
+
+        _kmerl.check_config(self.to_core(self.text_width or 1))
+
+    def to_core(self, text_width: int | None = None) -> dict:
+        """The same as numbers: what the C core takes (csrc/model/config.h)."""
+        text_width = text_width if text_width is not None else self.text_width
+        if text_width is None:
+            raise ValueError("text_width is not known yet: give it, or fit on a store")
+        core = {}
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name in ("size", "betas", "masked_leads", "precision", "threads", "report_pooling", "query_pooling",
+                        "decay"):
+                continue
+            core[name] = _CHOICES[name].index(value) if name in _CHOICES else \
+                int(value) if isinstance(value, bool) else value
+        core["text_width"] = text_width
+        core["beta1"], core["beta2"] = self.betas
+        core["decay_all"] = _CHOICES["decay"].index(self.decay)
+        core["masked_leads"] = masked_distribution(self.masked_leads)
+        return core
+
+    def to_json(self) -> str:
+        """All fields as one JSON object, sorted, the same text for the same configuration."""
+        values = dataclasses.asdict(self)
+        values["masked_leads"] = _masked_to_json(self.masked_leads)
+        values["betas"] = list(self.betas)
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """The configuration of `to_json`'s text. Unknown and missing fields are errors that name them."""
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("a configuration must be a JSON object")
+        known = {field.name for field in dataclasses.fields(cls)}
+        if set(values) - known:
+            raise ValueError(f"the configuration has fields this version does not know: "
+                             f"{', '.join(sorted(set(values) - known))}")
+        if known - set(values):
+            raise ValueError(f"the configuration lacks the fields {', '.join(sorted(known - set(values)))}")
+        if isinstance(values["masked_leads"], dict):
+            values["masked_leads"] = {int(count): weight for count, weight in values["masked_leads"].items()}
+        else:
+            values["masked_leads"] = tuple(values["masked_leads"])
+        values["betas"] = tuple(values["betas"])
+        return cls(**values)
+
+    def difference(self, other: "Config") -> list[str]:
+        """Names of the fields, but for those of execution, in which `other` differs."""
+        mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
+        return [name for name in mine if name not in EXECUTION and mine[name] != theirs[name]]
+
+
+def masked_distribution(masked) -> list[float]:
+    """Probability of 0 to 11 masked leads."""
+    weights = masked if isinstance(masked, dict) else {count: 1.0 for count in masked}
+    total = sum(weights.values())
+    return [weights.get(count, 0.0) / total for count in range(12)]
+
+
+def _masked_to_json(masked):
+    return {str(count): weight for count, weight in masked.items()} if isinstance(masked, dict) else list(masked)
+
+
+def _check_masked(value):
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = (value,)
+    if isinstance(value, dict):
+        checked = {}
+        for count, weight in value.items():
+            if not isinstance(weight, numbers.Real) or isinstance(weight, bool) or not math.isfinite(weight) \
+                    or weight < 0:
+                raise ValueError(f"masked_leads: the weight of {count} masked leads must be a number >= 0, "
+                                 f"got {weight!r}")
+            checked[_count(count)] = float(weight)
+        if not checked or sum(checked.values()) <= 0:
+            raise ValueError("masked_leads: the weights must not all be 0")
+        return dict(sorted(checked.items()))
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError("masked_leads must be numbers of masked leads, or a mapping of numbers to weights, "
+                        f"got {value!r}")
+    checked = tuple(_count(count) for count in value)
+    if not checked:
+        raise ValueError("masked_leads is empty: expected at least one number of masked leads; (0,) masks none")
+    if len(set(checked)) != len(checked):
+        raise ValueError(f"masked_leads names a number twice: {checked}; give weights as a mapping instead")
+    return checked
+
+
+def _count(value) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not 0 <= value <= 11:
+        raise ValueError(f"masked_leads must hold numbers from 0 to 11, got {value!r}")
+    return int(value)
+
+
+def _check(name: str, kind: str, value):
+    """`value` as the type that field `name` has, or an error that names the field."""
+    if name == "masked_leads":
+        return _check_masked(value)
+    if name == "betas":
+        if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+            raise TypeError(f"betas must be two numbers, got {value!r}")
+        return tuple(_check("beta", "float", beta) for beta in value)
+    if value is None:
+        if "None" in kind:
+            return None
+        raise TypeError(f"{name} must not be None")
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, _CHOICES[name]))}, got {value!r}")
+        return value
+    if kind.startswith("bool"):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+        return bool(value)
+    if kind.startswith("int"):
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if not -2**63 <= value < 2**63 or (name == "threads" and not 1 <= value <= 4096):
+            raise ValueError(f"{name} is out of range: {value}")
+        return int(value)
+    if kind.startswith("float"):
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise TypeError(f"{name} must be a finite number, got {value!r}")
+        return float(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    return value
