@@ -229,7 +229,7 @@ class BuildExt(build_ext):
         import numpy
 
         tools = Toolchain(self.compiler)
-        ext.include_dirs += [os.path.join("csrc"), numpy.get_include()]
+        ext.include_dirs += ["csrc", numpy.get_include()]
         ext.define_macros += tools.macros
         ext.extra_compile_args += [*tools.cflags, "-MMD"]
         ext.extra_link_args += tools.ldflags
@@ -243,7 +243,9 @@ class BuildExt(build_ext):
             ext.extra_link_args += [library, "-Wl,-rpath,$ORIGIN/_openblas"]
         else:
             shutil.rmtree(folder, ignore_errors=True)       # left by an earlier build of another kind
-        self.build_temp = os.path.join(self.build_temp, tools.key())
+        # Kept between builds, whichever way they were started (pip uses a throw-away build_temp).
+        tag = f"{self.plat_name}-{sys.implementation.cache_tag}"
+        self.build_temp = os.path.join("build", "objects", tag, tools.key())
 
         compile_original = self.compiler.compile
 

@@ -1,5 +1,6 @@
 """kmerl: zero-shot answers about ECGs, from any leads."""
 
+from kmerl.build import build_info
 from kmerl.record import Record, read_record
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings
 

@@ -1,0 +1,108 @@
+# The commands people type. `make help` lists them; everything lands in .venv and build/.
+#
+# PYTHON=python3.12   the interpreter to set up with
+# VENV=.venv          where to
+# KMERL_BLAS=builtin, KMERL_OPENMP=0, ...: see setup.py
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+# As in pyproject.toml (tests/test_build.py compares them): here they go into the environment, so that
+# a rebuild compiles only what changed.
+BUILD_REQUIRES := "setuptools>=77" "numpy>=2.0"
+ifneq ($(filter builtin system,$(KMERL_BLAS)),)
+else ifeq ($(shell uname -s),Linux)
+BUILD_REQUIRES += "scipy-openblas32>=0.3.28"
+endif
+
+SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.map')
+MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-c test-sanitize test-valgrind test-parity check-install check-install-all bench lint format \
+        sdist wheel ci clean distclean
+
+help:                   ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+demo: $(VENV)/built     ## set everything up, pretrain on the sample ECGs and answer on others (about 5 minutes)
+	$(BIN)/kmerl demo
+
+test: $(VENV)/built     ## set everything up, then the whole test suite: Python and C
+	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python setup.py -q test_c
+
+test-c: $(VENV)/built   ## the C tests alone
+	$(BIN)/python setup.py -q test_c
+
+test-sanitize: $(VENV)/built ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer, float and double
+	KMERL_BLAS=builtin $(BIN)/python setup.py -q test_c --sanitize
+	KMERL_BLAS=builtin KMERL_REAL=double $(BIN)/python setup.py -q test_c --sanitize
+
+test-valgrind: $(VENV)/built ## the C tests under valgrind
+	KMERL_BLAS=builtin $(BIN)/python setup.py -q test_c --valgrind
+
+test-parity: $(VENV)/parity $(VENV)/built ## compare with PyTorch and friends (downloads them into .venv)
+	$(BIN)/python -m pytest -q tests/parity $(ARGS)
+
+check-install: $(VENV)/installed ## install from an sdist into fresh environments, with and without BLAS and OpenMP
+	bash .ci/check-install $(BIN)/python
+
+check-install-all: $(VENV)/installed ## the same for every BLAS, every Python that is there, and the oldest NumPy
+	bash .ci/check-install $(BIN)/python all
+
+bench: $(VENV)/parity $(VENV)/built ## speed: matrix products, training and inference against PyTorch
+	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lint: $(VENV)/lint      ## check the Python style
+	$(BIN)/ruff check .
+
+format: $(VENV)/lint    ## sort imports and fix what can be fixed
+	$(BIN)/ruff check --fix .
+
+sdist: $(VENV)/installed ## dist/kmerl-*.tar.gz
+	$(BIN)/python -m build --sdist --no-isolation
+
+wheel: $(VENV)/installed ## dist/kmerl-*.whl for this machine
+	$(BIN)/python -m build --wheel --no-isolation
+
+ci:                     ## everything that must pass before a change lands
+	bash .ci/run
+
+clean:                  ## remove what was built
+	rm -rf build dist kmerl.egg-info kmerl/_openblas kmerl/_kmerl*.so $(VENV)/built*
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean        ## remove the environment too
+	rm -rf $(VENV)
+
+# The stamps are files in the environment: removing it starts over.
+
+$(VENV)/created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "kmerl needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: $(VENV)/created pyproject.toml
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q $(BUILD_REQUIRES) build
+	$(BIN)/python -m pip install -q --no-build-isolation -e '.[all,test]'
+	touch $@
+
+# One stamp a mode of building: another KMERL_BLAS builds again.
+$(VENV)/built: $(VENV)/built-$(MODE)
+	touch $@
+
+$(VENV)/built-$(MODE): $(VENV)/installed $(SOURCES)
+	$(BIN)/python setup.py -q build_ext --inplace
+	rm -f $(VENV)/built-*
+	touch $@
+
+$(VENV)/parity: $(VENV)/installed tests/parity/requirements.txt
+	$(BIN)/python -m pip install -q -r tests/parity/requirements.txt
+	touch $@
+
+$(VENV)/lint: $(VENV)/installed
+	$(BIN)/python -m pip install -q ruff
+	touch $@
