@@ -2,6 +2,8 @@
 
 from kmerl.build import build_info
 from kmerl.record import Record, read_record
+from kmerl.sample import sample_path, sample_records
+from kmerl.store import Store
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings
 
 __version__ = "0.1.0"

@@ -1,25 +1,23 @@
 """The sample that comes with kmerl: about a hundred PTB-XL recordings with their reports (CC BY 4.0, see
 ``kmerl/data/sample/ATTRIBUTION.md``).
 
-A packed recording is an array (2, 12 * samples) uint8: the low and the high bytes of unsigned numbers, which are
-``2 r`` for ``r >= 0`` and ``-2 r - 1`` for ``r < 0`` of residuals r. The residuals of I, II and V1-V6 are second
-differences; those of the other limb leads are what is left of Einthoven's and Goldberger's relations, rounded down:
-``III - (II - I)``, ``aVR + (I + II) / 2``, ``aVL - (I - III) / 2``, ``aVF - (II + III) / 2``. So zip packs a sample in
-about three bits, and nothing is lost.
-"""
+A packed recording is an array (2, 12 * samples) uint8: the low and the high bytes of unsigned numbers, which
+are ``2 r`` for ``r >= 0`` and ``-2 r - 1`` for ``r < 0`` of residuals r. The residuals of I, II and V1-V6 are
+second differences; those of the other limb leads are what is left of Einthoven's and Goldberger's relations,
+rounded down: ``III - (II - I)``, ``aVR + (I + II) / 2``, ``aVL - (I - III) / 2``, ``aVF - (II + III) / 2``.
+So zip packs a sample in about three bits, and nothing is lost."""
 
-import csv
 import json
 import pathlib
 
 import numpy as np
 
+from .leads import LEADS
 from .record import Record
 
 __all__ = ["sample_path", "sample_records"]
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "data" / "sample"
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 FS = 500
 PARTS = ("all", "train", "heldout")
 MEASURED = [0, 1, 6, 7, 8, 9, 10, 11]  # I, II, V1-V6; the other four follow from I and II, to rounding
@@ -56,8 +54,8 @@ def decode(packed):
 def sample_records(part="all"):
     """The recordings that come with kmerl.
 
-    110 PTB-XL recordings [1]_ of 10 s at 500 Hz with 12 leads, chosen for a variety of findings, with the reports as
-    PTB-XL has them (German, English and Swedish).
+    110 PTB-XL recordings [1]_ of 10 s at 500 Hz with 12 leads, chosen for a variety of findings, with the
+    reports as PTB-XL has them (German, English and Swedish).
 
     Parameters
     ----------
@@ -67,8 +65,9 @@ def sample_records(part="all"):
     Returns
     -------
     list of Record
-        Each with `signal` (12, 5000) float32 in mV, `fs` 500, `leads`, `name`, `report`, `patient`, and in `comments`
-        the age in years, the sex and the SCP codes with their likelihoods in percent (0: not stated).
+        Each with `signal` (12, 5000) float32 in mV, `fs` 500, `leads`, `name`, `report`, `patient`, and in
+        `comments` the age in years, the sex and the SCP codes with their likelihoods in percent (0: not
+        stated).
 
     Raises
     ------
@@ -86,17 +85,24 @@ def sample_records(part="all"):
     >>> len(kmerl.sample_records())
     110
     """
+    import csv
+
     if part not in PARTS:
         raise ValueError(f"part is {part!r}, expected one of {', '.join(map(repr, PARTS))}")
     records = []
-    with np.load(FOLDER / "signals.npz") as signals, open(FOLDER / "recordings.csv", newline="", encoding="utf-8") as f:
+    with (
+        np.load(FOLDER / "signals.npz") as signals,
+        open(FOLDER / "recordings.csv", newline="", encoding="utf-8") as f,
+    ):
         for row in csv.DictReader(f):
             if part not in ("all", row["part"]):
                 continue
             codes = json.loads(row["scp_codes"])
             comments = [f"Age: {row['age']}"] if row["age"] else []
             comments.append(f"Sex: {row['sex']}")
-            comments.append("SCP: " + ", ".join(f"{code} {likelihood:g}" for code, likelihood in codes.items()))
+            comments.append(
+                "SCP: " + ", ".join(f"{code} {likelihood:g}" for code, likelihood in codes.items())
+            )
             records.append(
                 Record(
                     decode(signals[row["name"]]).astype(np.float32) / np.float32(1000),
@@ -117,8 +123,8 @@ def sample_path(name):
     Parameters
     ----------
     name : str
-        "00001_hr" (normal) or "00330_hr" (atrial fibrillation), both in WFDB format 16; "00286_hr" (left bundle
-        branch block), a MATLAB v4 file as in the PhysioNet Challenges.
+        "00001_hr" (normal) or "00330_hr" (atrial fibrillation), both in WFDB format 16; "00286_hr" (left
+        bundle branch block), a MATLAB v4 file as in the PhysioNet Challenges.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""Make kmerl/data/sample from PTB-XL: `python tools/make_sample.py FOLDER` (the folder of ptbxl_database.csv).
+"""Make kmerl/data/sample from PTB-XL: `python tools/make_sample.py FOLDER` (the folder of
+ptbxl_database.csv).
 
-About a hundred recordings are chosen so that common and rare findings all have positives, are divided by patient into
-a training and a held-out part, and are packed without loss. The choice depends on nothing but the table: the same
-folder gives the same files, byte for byte.
-"""
+About a hundred recordings are chosen so that common and rare findings all have positives, are divided by
+patient into a training and a held-out part, and are packed without loss. The choice depends on nothing but
+the table: the same folder gives the same files, byte for byte."""
 
 import argparse
 import ast
@@ -42,7 +42,8 @@ def read_table(folder):
 
 
 def choose(rows, count):
-    """Greedy: always the recording whose codes are most wanting; clean ones and new patients first among equals."""
+    """Greedy: always the recording whose codes are most wanting; clean ones and new patients first among
+    equals."""
     frequency = {}
     for row in rows:
         for code in row["codes"]:
@@ -70,7 +71,8 @@ def choose(rows, count):
 
 
 def divide(rows):
-    """Patients to "train" or "heldout": rarest code first, each code as near to HELD_OUT as its patients allow."""
+    """Patients to "train" or "heldout": rarest code first, each code as near to HELD_OUT as its patients
+    allow."""
     patients = {}
     for row in rows:
         patients.setdefault(row["patient"], set()).update(row["codes"])
@@ -115,7 +117,8 @@ def write_mat(target, folder, row):
     for line in lines[1 : leads + 1]:
         _, _, gain, bits, zero, first, checksum, block, lead = line.split()
         gain = gain.replace("1000.0(0)", "1000")
-        out.append(f"{row['name']}.mat 16+24 {gain} {bits} {zero} {first} {checksum} {block} {spelling.get(lead, lead)}")
+        lead = spelling.get(lead, lead)
+        out.append(f"{row['name']}.mat 16+24 {gain} {bits} {zero} {first} {checksum} {block} {lead}")
     out += [f"#Age: {float(row['age']):.0f}", f"#Sex: {'Female' if row['sex'] == '1' else 'Male'}"]
     out += ["#Dx: " + ",".join(row["codes"])]
     (target / (row["name"] + ".hea")).write_text("\n".join(out) + "\n", newline="\n")
@@ -144,7 +147,9 @@ def main():
         for row in rows:
             age = f"{float(row['age']):.0f}" if row["age"] else ""
             sex = "female" if row["sex"] == "1" else "male"
-            table.writerow([row["name"], row["patient"], age, sex, row["part"], json.dumps(row["codes"]), row["report"]])
+            table.writerow(
+                [row["name"], row["patient"], age, sex, row["part"], json.dumps(row["codes"]), row["report"]]
+            )
 
     wfdb = TARGET / "wfdb"
     shutil.rmtree(wfdb, ignore_errors=True)

@@ -1,0 +1,731 @@
+"""How a store comes into being: recordings are prepared in any order, written in the order given, and kept in
+batches.
+
+A batch is kept when its samples are synced in the shard and then its rows are committed to the database.
+Whatever moment the process is killed at, what the database says was kept is there, and what lies behind it in
+the shard is cut off when the next `create` goes on. Nothing depends on where batches end, so the finished
+store is the same to the last byte."""
+
+import collections
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+import numbers
+import operator
+import os
+import time
+import warnings
+
+import numpy as np
+
+from . import _kmerl, durable
+from . import store_format as fmt
+from .leads import lead_ids
+from .progress import Progress
+from .record import Record, read_record
+from .workers import Workers, cores
+
+BATCH = 256  # recordings, at most, until they are kept
+BATCH_SECONDS = 1.0  # the same
+IN_FLIGHT = 64  # recordings being prepared by an executor of the user's
+
+
+# ---- one recording -----------------------------------------------------------------------------------------
+
+Prepared = collections.namedtuple(
+    "Prepared", "name report patient comments leads dropped samples missing clipped data digest"
+)
+Unreadable = collections.namedtuple("Unreadable", "reason")
+
+
+def digest(*parts):
+    """BLAKE2b-128 of byte strings, each with its length before it."""
+    h = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        part = memoryview(part).cast("B") if not isinstance(part, bytes) else part
+        h.update(len(part).to_bytes(8, "little"))
+        h.update(part)
+    return h.digest()
+
+
+def text_digest(text):
+    return digest(text.encode())
+
+
+def pack(record, seconds):
+    """What the store keeps of a recording: its first `seconds` at 500 Hz, the leads there are in canonical
+    order, int16 in steps of 1 uV. ValueError where nothing is left to keep."""
+    signal = first_seconds(np.asarray(record.signal, dtype=np.float32), float(record.fs), seconds)
+    ids = lead_ids(record.leads)
+    samples = signal.shape[1]
+    if samples < fmt.SHORTEST:
+        raise ValueError(
+            f"the recording is {samples / fmt.FS:g} s long, too short for one segment of "
+            f"{fmt.SHORTEST / fmt.FS:g} s"
+        )
+    if samples > np.iinfo(np.int32).max:
+        raise ValueError(f"the recording has {samples:,} samples a lead at 500 Hz, more than 2^31 - 1")
+
+    there = np.isfinite(signal)
+    steps = np.rint(np.where(there, signal, 0) * np.float32(fmt.STEPS_PER_MV))
+    outside = np.abs(steps) > fmt.LARGEST
+    data = np.clip(steps, -fmt.LARGEST, fmt.LARGEST).astype(np.int16)
+    low = np.where(there, data, fmt.LARGEST).min(axis=1)
+    high = np.where(there, data, -fmt.LARGEST).max(axis=1)
+    gone = (
+        high <= low + 1
+    )  # flat (a step is rounding), or without a sample: no window of it could ever be used
+    absent = gone | (np.count_nonzero(there, axis=1) < 0.8 * samples)  # SPEC 1
+    if absent.all():
+        raise ValueError(
+            f"no lead is left: all {len(ids)} are flat or have more than 20 % of their samples missing"
+        )
+    data[~there] = fmt.MISSING
+    kept = sorted((i for i in range(len(ids)) if not gone[i]), key=lambda i: ids[i])
+    data = np.ascontiguousarray(data[kept])
+    return {
+        "leads": sum(1 << ids[i] for i in kept),
+        "dropped": sum(1 << ids[i] for i in range(len(ids)) if gone[i]),
+        "samples": samples,
+        "missing": int(np.count_nonzero(~there[kept])),
+        "clipped": int(np.count_nonzero(outside[kept] & there[kept])),
+        "data": data.astype("<i2", copy=False),
+        "digest": digest(data.astype("<i2", copy=False)),
+    }
+
+
+def first_seconds(signal, fs, seconds):
+    """The first `seconds` (None: all) of a signal (leads, samples) at `fs` Hz, resampled to 500 Hz."""
+    if fs == fmt.FS:
+        return signal if seconds is None else signal[:, : round(seconds * fmt.FS)]
+    if (
+        seconds is not None
+    ):  # what is kept, and what the filter reaches beyond it (SPEC 1: 10 samples of the slower rate)
+        signal = signal[:, : math.ceil(seconds * fs + 10 * max(1, fs / fmt.FS)) + 2]
+    signal = _kmerl.resample(np.ascontiguousarray(signal), fs, float(fmt.FS))
+    return signal if seconds is None else signal[:, : round(seconds * fmt.FS)]
+
+
+def prepare(task):
+    """(path or Record, seconds, verify) -> Prepared, or Unreadable with the reason. Runs in the worker
+    processes."""
+    item, seconds, verify = task
+    try:
+        record = item if isinstance(item, Record) else read_record(item, verify=verify)
+        return Prepared(
+            name=record.name,
+            report=record.report,
+            patient=checked_patient(record.patient, "patient"),
+            comments="\n".join(" ".join(str(line).split()) for line in record.comments or ()),
+            **pack(record, seconds),
+        )
+    except Exception as error:  # one bad file is listed, and the rest goes on
+        return Unreadable(reason(error))
+
+
+def reason(error):
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def item_name(path):
+    name = os.path.basename(os.fspath(path).rstrip("/"))
+    return name[: -len(".hea")] if name.endswith(".hea") else name
+
+
+# ---- the input ---------------------------------------------------------------------------------------------
+
+Item = collections.namedtuple("Item", "position item name report patient source")
+
+
+def inputs(records, reports, patients):
+    """The three iterables in step, checked: Items."""
+    end = object()
+    feeds = [iter(records)]
+    names = ["records"]
+    for name, feed in (("reports", reports), ("patients", patients)):
+        if feed is not None:
+            feeds.append(iter(feed))
+            names.append(name)
+    for position in itertools.count():
+        row = [next(feed, end) for feed in feeds]
+        if row[0] is end or end in [value for value in row if value is end]:
+            ended = [name for name, value in zip(names, row, strict=True) if value is end]
+            if len(ended) < len(names):
+                going = [name for name in names if name not in ended]
+                raise ValueError(
+                    f"{' and '.join(ended)} ended after {position} items, {' and '.join(going)} did not: "
+                    "they must be as many, in the same order"
+                )
+            return
+        row = dict(zip(names, row, strict=True))
+        item = row["records"]
+        if isinstance(item, Record):
+            name = item.name or f"records[{position}]"
+            signal = np.ascontiguousarray(item.signal, dtype=np.float32)
+            about = [name, repr(float(item.fs)), *map(str, item.leads), *map(str, signal.shape)]
+            source = digest(b"record", "\0".join(about).encode("utf-8", "surrogatepass"), signal)
+        elif isinstance(item, (str, os.PathLike)):
+            name = item_name(item)
+            source = digest(b"path", name.encode("utf-8", "surrogatepass"))
+        else:
+            raise TypeError(
+                f"records[{position}] is a {type(item).__name__}, expected a path or a kmerl.Record"
+            )
+        report = row["reports"] if reports is not None else getattr(item, "report", None)
+        patient = row["patients"] if patients is not None else getattr(item, "patient", None)
+        where = f"records[{position}].{{}}" if reports is None else f"{{}}s[{position}]"
+        report = checked_report(report, where.format("report"))
+        if report is None and reports is not None:
+            report = ""
+        where = f"records[{position}].{{}}" if patients is None else f"{{}}s[{position}]"
+        patient = checked_patient(patient, where.format("patient"))
+        yield Item(position, item, name, report, patient, source)
+
+
+def checked_report(text, where):
+    """The report as text; None stays None (not given)."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        hint = "; a missing report is an empty text or None" if isinstance(text, float) else ""
+        raise TypeError(
+            f"{where} is a {type(text).__name__} ({text!r:.40}), expected the report's text{hint}"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where} is not valid text: {error}") from None
+    return str(text)
+
+
+def checked_patient(patient, where):
+    """The patient as text; None and NaN are None: a patient of its own. 15709.0, as pandas has it, is
+    "15709"."""
+    if patient is None or (isinstance(patient, numbers.Real) and patient != patient):
+        return None
+    if isinstance(patient, numbers.Real) and not isinstance(patient, bool) and patient == int(patient):
+        return str(int(patient))
+    if not isinstance(patient, str):
+        raise TypeError(
+            f"{where} is a {type(patient).__name__} ({patient!r:.40}), expected a text or a whole number"
+        )
+    try:
+        patient.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where} is not valid text: {error}") from None
+    return str(patient)
+
+
+# ---- the parameters ----------------------------------------------------------------------------------------
+
+
+def checked_parameters(seconds, validation, seed, verify, reports, patients):
+    """The parameters that a store is made with, as they are kept in it."""
+    if seconds is not None:
+        if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
+            raise TypeError(f"seconds is {seconds!r}, expected a number of seconds or None (keep all)")
+        least = fmt.SHORTEST / fmt.FS
+        if not least <= seconds < math.inf:
+            raise ValueError(
+                f"seconds is {seconds!r}, expected at least {least:g} s (one segment), or None (keep all)"
+            )
+        seconds = float(seconds)
+    if isinstance(validation, bool) or not isinstance(validation, numbers.Real):
+        raise TypeError(f"validation is {validation!r}, expected a fraction of the patients")
+    if not 0 <= validation < 1:
+        raise ValueError(
+            f"validation is {validation!r}, expected a fraction of the patients from 0 to less than 1"
+        )
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed is {seed!r}, expected an integer")
+    if not isinstance(verify, (bool, np.bool_)):
+        raise TypeError(f"verify is {verify!r}, expected True or False")
+    return {
+        "seconds": seconds,
+        "validation": float(validation),
+        "seed": operator.index(seed),
+        "verify": bool(verify),
+        "reports": reports is not None,
+        "patients": patients is not None,
+    }
+
+
+def check_same_parameters(path, stored, given):
+    """ValueError that names the first field in which `given` differs from the store's."""
+    for field, value in given.items():
+        if stored.get(field) != value:
+            if field in ("reports", "patients"):
+                was, now = ("with" if v else "without" for v in (stored.get(field), value))
+                raise ValueError(
+                    f"store {path!r} was made {was} {field}=, asked for now is one {now} it; {OTHER}"
+                )
+            raise ValueError(
+                f"store {path!r} was made with {field}={stored.get(field)!r}, asked for now is "
+                f"{field}={value!r}; {OTHER}"
+            )
+
+
+def check_same_inputs(path, connection, items):
+    """Goes over what `connection`'s store was made of and over `items` in step; ValueError at the first
+    difference. Returns the number of inputs done."""
+    rows = connection.execute(
+        "SELECT position, patient, source, reports.digest FROM recordings "
+        "JOIN reports ON reports.id = report "
+        "UNION ALL SELECT position, patient, source, report FROM skipped ORDER BY position"
+    )
+    done = 0
+    for position, patient, source, report in rows:
+        item = next(items, None)
+        if item is None:
+            raise ValueError(
+                f"records ended after {position} items, but store {path!r} was made of more; {OTHER}"
+            )
+        if item.source != source:
+            raise ValueError(
+                f"records[{position}] ({item.name!r}) is not what store {path!r} was made of; {OTHER}"
+            )
+        if item.report is not None and text_digest(item.report) != report:
+            raise ValueError(
+                f"the report of records[{position}] ({item.name!r}) differs from store {path!r}'s; {OTHER}"
+            )
+        if item.patient is not None and item.patient != patient:
+            raise ValueError(
+                f"the patient of records[{position}] ({item.name!r}) is {item.patient!r}, "
+                f"in store {path!r} it is {patient!r}; {OTHER}"
+            )
+        done = position + 1
+    return done
+
+
+OTHER = "use another folder"
+
+
+# ---- the store being built ---------------------------------------------------------------------------------
+
+
+class Builder:
+    """The unfinished store in a folder: opened where the last run left it."""
+
+    def __init__(self, folder, parameters):
+        self.folder = folder
+        self.path = os.path.join(folder, fmt.UNFINISHED)
+        self.file = None
+        with fmt.database_errors(self.path):
+            self.db = fmt.connect(self.path, write=True)
+            if self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                self.db.execute("PRAGMA page_size = 4096")
+                self.db.execute("BEGIN IMMEDIATE")
+                for statement in fmt.SCHEMA.split(";\n"):
+                    self.db.execute(statement)
+                for key, value in (("format", fmt.FORMAT), ("fs", fmt.FS), ("parameters", parameters)):
+                    self.db.execute("INSERT INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+                self.db.execute("COMMIT")
+                durable.sync_folder(folder)
+            check_format(folder, self.db)
+            stored = json.loads(
+                self.db.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()[0]
+            )
+            check_same_parameters(folder, stored, parameters)
+            self.count = self.db.execute("SELECT count(*) FROM recordings").fetchone()[0]
+            self.skipped = self.db.execute("SELECT count(*) FROM skipped").fetchone()[0]
+            self.reports = self.db.execute("SELECT count(*) FROM reports").fetchone()[0]
+            last = self.db.execute("SELECT id, samples FROM shards ORDER BY id DESC LIMIT 1").fetchone()
+        self.kept = self.count + self.skipped
+        self.shard, self.samples = last or (0, 0)
+        self.waiting = 0
+        self.midway = False
+        self.since = time.monotonic()
+        self.parameters = parameters
+        self._open_shard()
+
+    # -- shards
+
+    def _shard_path(self, part=False):
+        return os.path.join(self.folder, fmt.SHARD.format(self.shard)) + (durable.PART if part else "")
+
+    def _open_shard(self):
+        """Opens the current shard and cuts off what was not kept."""
+        part, whole = self._shard_path(part=True), self._shard_path()
+        if os.path.exists(whole) and not os.path.exists(part):  # closed, and then killed before that was kept
+            os.replace(whole, part)
+        self.file = open(part, "r+b" if os.path.exists(part) else "w+b")
+        size = fmt.SHARD_HEAD + 2 * self.samples
+        there = self.file.seek(0, os.SEEK_END)
+        if self.samples and there < size:
+            raise ValueError(
+                f"{part} has {there:,} bytes, {size:,} were kept: it was changed or the disk lost data; "
+                "remove the folder and build the store again"
+            )
+        self.file.truncate(size if self.samples else 0)
+        self.file.seek(0)
+        self.file.write(fmt.npy_header("<i2", (0,)))
+        self.file.seek(size)
+
+    def _close_shard(self):
+        """Gives the current shard its header and its name."""
+        self.file.seek(0)
+        self.file.write(fmt.npy_header("<i2", (self.samples,)))
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self._shard_path(part=True), self._shard_path())
+        durable.sync_folder(self.folder)
+
+    # -- recordings, in order
+
+    def _begin(self):
+        if not self.waiting:
+            self.db.execute("BEGIN IMMEDIATE")
+        self.waiting += 1
+
+    def skip(self, item, why):
+        with fmt.database_errors(self.path):
+            self._begin()
+            self.midway = True
+            self.db.execute(
+                "INSERT INTO skipped VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    item.position,
+                    clean(item.name),
+                    clean(why),
+                    item.patient,
+                    text_digest(item.report or ""),
+                    item.source,
+                ),
+            )
+        self.skipped += 1
+        self.midway = False
+
+    def add(self, item, prepared):
+        size = prepared.data.size
+        with fmt.database_errors(self.path):
+            if self.samples and self.samples + size > fmt.SHARD_SAMPLES:
+                self.keep()
+                self._close_shard()
+                self.shard, self.samples = self.shard + 1, 0
+                self._open_shard()
+            self._begin()
+            self.midway = True
+            text = item.report if item.report is not None else prepared.report or ""
+            patient = item.patient if self.parameters["patients"] else prepared.patient
+            self.file.write(prepared.data)
+            self.db.execute(
+                "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+                (
+                    self.count,
+                    item.position,
+                    None if prepared.name is None else clean(prepared.name),
+                    patient,
+                    self._report(text),
+                    clean(prepared.comments),
+                    prepared.leads,
+                    prepared.samples,
+                    self.shard,
+                    self.samples,
+                    prepared.missing,
+                    prepared.clipped,
+                    prepared.dropped,
+                    prepared.digest,
+                    item.source,
+                ),
+            )
+        self.samples += size
+        self.count += 1
+        self.midway = False
+
+    def _report(self, text):
+        """Row of the report; distinct ones are numbered as they come."""
+        key = text_digest(text)
+        row = self.db.execute("SELECT id FROM reports WHERE digest = ?", (key,)).fetchone()
+        if row is not None:
+            return row[0]
+        self.db.execute("INSERT INTO reports VALUES (?, ?, ?)", (self.reports, text, key))
+        self.reports += 1
+        return self.reports - 1
+
+    def full(self):
+        return self.waiting >= BATCH or (self.waiting and time.monotonic() - self.since >= BATCH_SECONDS)
+
+    def keep(self):
+        """Makes what was added durable; returns how many inputs that was. A batch in which an addition was
+        broken off is given up whole."""
+        if not self.waiting or self.midway:
+            return 0
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        with fmt.database_errors(self.path):
+            self.db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?)", (self.shard, self.samples))
+            self.db.execute("COMMIT")
+        count, self.waiting = self.waiting, 0
+        self.kept += count
+        self.since = time.monotonic()
+        return count
+
+    def close(self):
+        if self.file is not None:
+            self.file.close()
+        self.db.close()
+
+    def discard(self):
+        """Removes a store that holds nothing."""
+        self.close()
+        remove_unfinished(self.folder)
+        os.unlink(self._shard_path(part=True))
+
+    # -- the end
+
+    def finish(self):
+        """Split, index, fingerprint; the database gets its final name last."""
+        self.keep()
+        self._close_shard()
+        with fmt.database_errors(self.path):
+            validation, patients = self._split()
+            index = np.zeros(self.count, fmt.INDEX_DTYPE)
+            print_ = hashlib.sha256()
+            print_.update(json.dumps([fmt.FORMAT, self.parameters], sort_keys=True).encode())
+            for text in self.db.execute("SELECT digest FROM reports ORDER BY id"):
+                print_.update(text[0])
+            rows = self.db.execute(
+                "SELECT start, samples, report, shard, leads, name, patient, digest "
+                "FROM recordings ORDER BY id"
+            )
+            for i, (start, samples, report, shard, leads, name, patient, data) in enumerate(rows):
+                split = int(validation[i])
+                index[i] = (start, samples, report, shard, leads, split, 0)
+                print_.update(json.dumps([report, leads, samples, split, name, patient]).encode() + data)
+            with durable.writing(os.path.join(self.folder, fmt.INDEX)) as file:
+                file.write(fmt.npy_header(fmt.INDEX_DTYPE, index.shape))
+                file.write(index)
+            self.db.execute("BEGIN IMMEDIATE")
+            self.db.execute("UPDATE recordings SET split = 0 WHERE split != 0")
+            chosen = ((int(i),) for i in np.flatnonzero(validation))
+            self.db.executemany("UPDATE recordings SET split = 1 WHERE id = ?", chosen)
+            for key, value in (("fingerprint", print_.hexdigest()), ("patients", patients)):
+                self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            self.db.execute("COMMIT")
+            replace_database(self.db, self.folder)
+        self.db.close()
+        remove_unfinished(self.folder)
+
+    def _split(self):
+        """(recordings,) bool, true for validation, and the number of patients. Each patient has a number from
+        (seed, patient); the validation fraction of the patients with the smallest ones are the validation
+        patients."""
+        keys = np.empty(self.count, np.uint64)
+        seed = str(self.parameters["seed"]).encode()
+        for i, (patient, position) in enumerate(
+            self.db.execute("SELECT patient, position FROM recordings ORDER BY id")
+        ):
+            who = (
+                (b"recording", str(position).encode()) if patient is None else (b"patient", patient.encode())
+            )
+            keys[i] = int.from_bytes(digest(seed, *who)[:8], "little")
+        patients = np.unique(keys)
+        fraction = self.parameters["validation"]
+        count = math.floor(fraction * len(patients) + 0.5)
+        if fraction > 0 and len(patients) > 1:
+            count = min(max(count, 1), len(patients) - 1)
+        elif len(patients) <= 1:
+            count = 0
+        if count == 0:
+            return np.zeros(self.count, bool), len(patients)
+        return keys <= patients[count - 1], len(patients)
+
+
+def remove_unfinished(folder):
+    for name in (fmt.UNFINISHED, fmt.UNFINISHED + "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+
+
+def clean(text):
+    """Text that a database can hold, whatever a header says."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def check_format(folder, connection):
+    """ValueError unless the database is one this version reads."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    if row is None or json.loads(row[0]) != fmt.FORMAT:
+        found = "none" if row is None else row[0]
+        raise ValueError(f"store {folder!r} has format {found}, this version of kmerl reads {fmt.FORMAT}")
+
+
+def replace_database(connection, folder, change=None):
+    """Writes `connection`'s database as the folder's `store.sqlite`, changed by `change(connection)`. It is
+    written anew and renamed: a reader of the old one is not disturbed, and its bytes depend on its contents
+    alone."""
+    part = os.path.join(folder, fmt.DATABASE + durable.PART)
+    for stale in (part, part + "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(stale)
+    connection.execute("VACUUM INTO ?", (part,))
+    if change is not None:
+        copy = fmt.connect(part, write=True)
+        with contextlib.closing(copy):
+            copy.execute("BEGIN IMMEDIATE")
+            change(copy)
+            copy.execute("COMMIT")
+    with open(part, "r+b") as file:
+        os.fsync(file.fileno())
+    os.replace(part, os.path.join(folder, fmt.DATABASE))
+    durable.sync_folder(folder)
+
+
+# ---- create ------------------------------------------------------------------------------------------------
+
+
+def create(folder, records, reports, patients, *, parameters, executor, progress):
+    """Builds the store in `folder`, or goes on with it, or finds it finished and made of the same."""
+    make_folder(folder)
+    total = common_length(records, reports, patients)
+    items = inputs(records, reports, patients)
+    with durable.FolderLock(folder, "store"):
+        finished = os.path.join(folder, fmt.DATABASE)
+        if os.path.exists(finished):
+            with fmt.database_errors(finished), contextlib.closing(fmt.connect(finished, write=False)) as db:
+                check_format(folder, db)
+                stored = json.loads(
+                    db.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()[0]
+                )
+                check_same_parameters(folder, stored, parameters)
+                done = check_same_inputs(folder, db, items)
+            if next(items, None) is not None:
+                raise ValueError(
+                    f"records goes on after the {done} items that store {folder!r} was made of; {OTHER}"
+                )
+            remove_unfinished(folder)
+            return
+        builder = Builder(folder, parameters)
+        try:
+            with fmt.database_errors(builder.path):
+                check_same_inputs(folder, builder.db, items)
+            fill(builder, items, total, executor, progress)
+            if builder.count == 0:
+                first = builder.db.execute(
+                    "SELECT name, reason FROM skipped ORDER BY position LIMIT 1"
+                ).fetchone()
+                builder.discard()
+                if first is None:
+                    raise ValueError("records is empty, expected at least one recording")
+                raise ValueError(
+                    f"none of the {builder.skipped} recordings could be kept; "
+                    f"the first, {first[0]!r}: {first[1]}"
+                )
+            builder.finish()
+        finally:
+            builder.close()
+    if builder.skipped:
+        db = contextlib.closing(fmt.connect(finished, write=False))
+        with db as connection:
+            first = connection.execute(
+                "SELECT name, reason FROM skipped ORDER BY position LIMIT 1"
+            ).fetchone()
+        warnings.warn(
+            f"{builder.skipped} of {builder.kept} recordings were skipped, see store.skipped; "
+            f"the first, {first[0]!r}: {first[1]}",
+            stacklevel=3,
+        )
+
+
+def make_folder(folder):
+    """Makes the folder, or checks that it is empty or a store's."""
+    try:
+        os.mkdir(folder)
+        durable.sync_folder(os.path.dirname(os.path.abspath(folder)))
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise FileExistsError(
+                f"{folder!r} is a file, expected the folder of a store or a new name"
+            ) from None
+        names = set(os.listdir(folder))
+        if names - {"lock"} and not names & {fmt.DATABASE, fmt.UNFINISHED}:
+            raise FileExistsError(
+                f"folder {folder!r} holds no store but other files ({sorted(names)[0]!r}, ...); "
+                "give a new or an empty folder"
+            ) from None
+
+
+def common_length(records, reports, patients):
+    """The number of recordings where it is known; ValueError where the iterables are known to differ."""
+    if isinstance(records, (str, bytes, os.PathLike, Record)):
+        raise TypeError(
+            f"records is a {type(records).__name__}, expected an iterable of paths or Records, "
+            "for example sorted(pathlib.Path(folder).glob('**/*.hea'))"
+        )
+    if isinstance(reports, str):
+        raise TypeError("reports is one text, expected an iterable with a text for each recording")
+    if isinstance(patients, str):
+        raise TypeError("patients is one text, expected an iterable with a patient for each recording")
+    total = len(records) if hasattr(records, "__len__") else None
+    for name, feed in (("records", records), ("reports", reports), ("patients", patients)):
+        if feed is None and name != "records":
+            continue
+        try:
+            iter(feed)
+        except TypeError:
+            raise TypeError(f"{name} is a {type(feed).__name__}, expected an iterable") from None
+        if total is not None and hasattr(feed, "__len__") and len(feed) != total:
+            raise ValueError(f"{name} has {len(feed)} items, records has {total}")
+    return total
+
+
+def fill(builder, items, total, executor, progress):
+    """Prepares what `items` still holds, and adds it in order."""
+    seconds, verify = builder.parameters["seconds"], builder.parameters["verify"]
+    own = None
+    limit = IN_FLIGHT
+    pending = collections.deque()
+    bar = Progress(total, "store", "recordings", show=progress, initial=builder.kept)
+
+    def take():
+        item, result = pending.popleft()
+        if hasattr(result, "result"):
+            result = collect(item, result)
+        if isinstance(result, Unreadable):
+            builder.skip(item, result.reason)
+        else:
+            builder.add(item, result)
+        if builder.full():
+            bar.update(builder.keep(), skipped=builder.skipped)
+
+    try:
+        for item in items:
+            task = (item.item, seconds, verify)
+            if executor is not None:
+                result = executor.submit(prepare, task)
+            elif isinstance(item.item, Record) or cores() == 1:
+                result = prepare(task)  # cheaper here than sent to another process
+            else:
+                if own is None:
+                    own = Workers(cores())
+                    limit = 4 * cores()
+                result = own.submit(prepare, task)
+            pending.append((item._replace(item=None), result))
+            while len(pending) >= limit or (pending and not hasattr(pending[0][1], "result")):
+                take()
+        while pending:
+            take()
+    finally:
+        try:
+            bar.update(builder.keep(), skipped=builder.skipped)
+        finally:
+            bar.close()
+            for _, result in pending:
+                if hasattr(result, "cancel"):
+                    result.cancel()
+            if own is not None:
+                own.shutdown(cancel_futures=True)
+
+
+def collect(item, future):
+    """The future's result; a worker that died on it makes the recording unreadable."""
+    from .workers import WorkerDied
+
+    try:
+        return future.result()
+    except WorkerDied as error:
+        return Unreadable(str(error))

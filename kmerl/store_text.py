@@ -1,0 +1,238 @@
+"""A store's labels and text embeddings: made once for each distinct report, exchanged as a whole when
+complete."""
+
+import contextlib
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from . import durable, store_build
+from . import store_format as fmt
+from .progress import Progress
+
+CHUNK = 1024  # reports between two times of keeping what was done
+PROGRESS_FILE = "embedding.json"  # of an unfinished embedding: its key, and how many reports are done
+
+
+# ---- labels ------------------------------------------------------------------------------------------------
+
+
+def label(store, vocabulary, *, extractor, hedged, progress):
+    from .extract import extract
+    from .vocabulary import Vocabulary
+
+    if vocabulary is None:
+        vocabulary = Vocabulary.default()
+    if not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"vocabulary is a {type(vocabulary).__name__}, expected a kmerl.Vocabulary")
+    if hedged not in ("drop", "keep"):
+        raise ValueError(f"hedged is {hedged!r}, expected 'drop' or 'keep'")
+    counts = {"asserted"} | ({"hedged"} if hedged == "keep" else set())
+    names = list(vocabulary)
+    column = {name: i for i, name in enumerate(names)}
+    above = [sorted(column[name] for name in closure(vocabulary, entity)) for entity in names]
+    text = vocabulary.to_json()
+    key = sha256(text, repr(extractor), hedged)[:12]
+    file_name = f"labels-{key}.npy"
+    reports = store._reports
+    per_report = np.bincount(store._index["report"], minlength=reports)
+    positive = np.zeros((2, len(names)), np.int64)  # reports, recordings
+    sha = hashlib.sha256(text.encode())
+
+    with durable.FolderLock(store.path, "store"):
+        with durable.writing(os.path.join(store.path, file_name)) as file:
+            file.write(fmt.npy_header("u1", (reports, len(names))))
+            with Progress(reports, "label", "reports", show=progress) as bar:
+                for start in range(0, reports, CHUNK):
+                    texts = chunk(store, start)
+                    rows = np.zeros((len(texts), len(names)), np.uint8)
+                    for row, findings in zip(
+                        rows, extract(texts, vocabulary, extractor=extractor), strict=True
+                    ):
+                        for finding in findings:
+                            if finding.status in counts:
+                                row[above[column[finding.entity]]] = 1
+                    file.write(rows)
+                    sha.update(rows)
+                    positive[0] += rows.sum(axis=0, dtype=np.int64)
+                    positive[1] += per_report[start : start + len(texts)] @ rows.astype(np.int64)
+                    bar.update(len(texts))
+        about = {
+            "file": file_name,
+            "entities": len(names),
+            "extractor": extractor if isinstance(extractor, str) else repr(extractor),
+            "hedged": hedged,
+            "vocabulary_sha256": sha256(text),
+            "sha256": sha.hexdigest(),
+        }
+
+        def change(db):
+            db.execute("DELETE FROM entities")
+            rows = ((i, name, int(positive[0, i]), int(positive[1, i])) for i, name in enumerate(names))
+            db.executemany("INSERT INTO entities VALUES (?, ?, ?, ?)", rows)
+            put(db, labels=about, vocabulary=text)
+
+        exchange(store, change)
+
+
+def closure(vocabulary, entity):
+    """The entity and all its superclasses."""
+    found = [entity]
+    for name in found:
+        found += [above for above in vocabulary[name].superclasses if above not in found]
+    return found
+
+
+def chunk(store, start):
+    """The texts of CHUNK reports from `start`."""
+    rows = store._rows(
+        "SELECT text FROM reports WHERE id >= ? AND id < ? ORDER BY id", (start, start + CHUNK)
+    )
+    return [row[0] for row in rows]
+
+
+def sha256(*texts):
+    h = hashlib.sha256()
+    for text in texts:
+        data = text.encode()
+        h.update(len(data).to_bytes(8, "little") + data)
+    return h.hexdigest()
+
+
+def put(db, **values):
+    for key, value in values.items():
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def exchange(store, change):
+    """Writes the database with a change, and removes the files that it does not name any more."""
+    name = os.path.join(store.path, fmt.DATABASE)
+    with fmt.database_errors(name):
+        with contextlib.closing(fmt.connect(name, write=False)) as db:
+            store_build.replace_database(db, store.path, change)
+        with contextlib.closing(fmt.connect(name, write=False)) as db:
+            meta = {k: json.loads(v) for k, v in db.execute("SELECT key, value FROM meta")}
+    used = {meta.get("labels", {}).get("file")}
+    used |= {meta.get("embeddings", {}).get(key) for key in ("reports", "texts")}
+    for entry in os.listdir(store.path):
+        if entry.startswith(("labels-", "reports-", "texts-")) and entry not in used:
+            os.unlink(os.path.join(store.path, entry))
+
+
+# ---- embeddings --------------------------------------------------------------------------------------------
+
+
+def embed(store, encoder, *, report_pooling, query_pooling, progress):
+    for name in ("embed", "id", "width"):
+        if not hasattr(encoder, name):
+            raise TypeError(
+                f"encoder is a {type(encoder).__name__} without .{name}, expected a kmerl.TextEncoder"
+            )
+    for name, pooling in (("report_pooling", report_pooling), ("query_pooling", query_pooling)):
+        known = getattr(encoder, "poolings", None)
+        if not isinstance(pooling, str) or (known is not None and pooling not in known):
+            expected = (
+                "a text" if known is None else f"one of {', '.join(map(repr, known))} (what {encoder.id} has)"
+            )
+            raise ValueError(f"{name} is {pooling!r}, expected {expected}")
+    texts = names_to_embed(store, encoder)
+    identity = json.dumps([str(encoder.id), report_pooling, query_pooling, store._meta["fingerprint"]])
+    key = sha256(identity, *texts)[:12]
+    reports_name, texts_name = f"reports-{key}.npy", f"texts-{key}.npy"
+    width = int(encoder.width)
+
+    with durable.FolderLock(store.path, "store"):
+        names = np.stack([vectors(encoder, texts, pooling) for pooling in (query_pooling, report_pooling)])
+        with durable.writing(os.path.join(store.path, texts_name)) as file:
+            file.write(fmt.npy_header("<f4", names.shape))
+            file.write(names)
+        embed_reports(store, encoder, report_pooling, key, reports_name, progress)
+        sha = hashlib.sha256(names)
+        with open(os.path.join(store.path, reports_name), "rb") as file:
+            while data := file.read(1 << 20):
+                sha.update(data)
+        about = {
+            "encoder": str(encoder.id),
+            "width": width,
+            "report_pooling": report_pooling,
+            "query_pooling": query_pooling,
+            "reports": reports_name,
+            "texts": texts_name,
+            "sha256": sha.hexdigest(),
+        }
+
+        def change(db):
+            db.execute("DELETE FROM texts")
+            db.executemany("INSERT INTO texts VALUES (?, ?)", enumerate(texts))
+            put(db, embeddings=about)
+
+        exchange(store, change)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(store.path, PROGRESS_FILE))
+
+
+def names_to_embed(store, encoder):
+    """Distinct texts: canonical names first, then synonyms and class names; of an encoder with a fixed list
+    of texts only those of the latter that it has."""
+    from .vocabulary import class_names
+
+    vocabulary = store.vocabulary
+    names = list(vocabulary)
+    more = [synonym for name in names for synonym in all_synonyms(vocabulary[name])] + list(class_names())
+    if hasattr(encoder, "__contains__"):
+        more = [text for text in more if text in encoder]
+    return list(dict.fromkeys(names + more))
+
+
+def all_synonyms(entity):
+    synonyms = entity.synonyms
+    if isinstance(synonyms, dict):
+        return [text for texts in synonyms.values() for text in texts]
+    return list(synonyms)
+
+
+def vectors(encoder, texts, pooling):
+    """(n, width) float32, checked."""
+    x = np.ascontiguousarray(encoder.embed(texts, pooling), dtype="<f4")
+    if x.shape != (len(texts), encoder.width):
+        raise ValueError(
+            f"encoder {encoder.id} gave embeddings of shape {x.shape} for {len(texts)} texts, "
+            f"expected ({len(texts)}, {encoder.width})"
+        )
+    if not np.isfinite(x).all():
+        bad = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise ValueError(f"encoder {encoder.id} gave an embedding with NaN or Inf for {texts[bad]!r:.80}")
+    return x
+
+
+def embed_reports(store, encoder, pooling, key, name, progress):
+    """Writes the reports' matrix, a chunk at a time; goes on behind the chunks that are done."""
+    path = os.path.join(store.path, name)
+    part = path + durable.PART
+    state = os.path.join(store.path, PROGRESS_FILE)
+    head = fmt.npy_header("<f4", (store._reports, encoder.width))
+    row = 4 * encoder.width
+    done = 0
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        with open(state, encoding="utf-8") as file:
+            last = json.load(file)
+        if last["key"] == key and os.path.getsize(part) >= len(head) + int(last["done"]) * row:
+            done = int(last["done"])
+    with open(part, "r+b" if done else "w+b") as file:
+        file.write(head)
+        file.seek(len(head) + done * row)
+        file.truncate()
+        with Progress(store._reports, "embed", "reports", show=progress, initial=done) as bar:
+            while done < store._reports:
+                texts = chunk(store, done)
+                file.write(vectors(encoder, texts, pooling))
+                file.flush()
+                os.fsync(file.fileno())
+                done += len(texts)
+                with durable.writing(state) as note:
+                    note.write(json.dumps({"key": key, "done": done}).encode())
+                bar.update(len(texts))
+    os.replace(part, path)
+    durable.sync_folder(store.path)
