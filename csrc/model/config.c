@@ -63,8 +63,8 @@ km_status km_config_check(const km_config *c, km_error *err)
     int64_t samples = km_config_samples(c);
     if (samples % c->segment_samples != 0)
         return km_error_set(err, KM_VALUE,
-                            "segment_samples must divide the window: %lld samples (%.12g s at %.12g Hz) are no multiple "
-                            "of %lld",
+                            "segment_samples must divide the window: %lld samples (%.12g s at %.12g Hz) are no "
+                            "multiple of %lld",
                             (long long)samples, c->seconds, c->fs, (long long)c->segment_samples);
     if (c->heads * KM_HEAD_SIZE != c->width)
         return km_error_set(err, KM_VALUE, "width must be heads * %d: got width %lld and heads %lld", KM_HEAD_SIZE,
