@@ -47,14 +47,14 @@ def read(path, *, float32=False):
     path : path-like
         A regular file.
     float32 : bool
-        Give F16, BF16 and F64 tensors as float32. Without it F16 and F64 come as they are and BF16, which NumPy
-        lacks, is refused.
+        Give F16, BF16 and F64 tensors as float32. Without it F16 and F64 come as they are and BF16, which
+        NumPy lacks, is refused.
 
     Returns
     -------
     tensors : dict of str to ndarray
-        In the order of the header. Read-only arrays over the memory-mapped file, so nothing is read before it is
-        used (copies where they were converted, or lie unaligned in the file).
+        In the order of the header. Read-only arrays over the memory-mapped file, so nothing is read before it
+        is used (copies where they were converted, or lie unaligned in the file).
     metadata : dict of str to str
         The header's ``__metadata__``, empty where there is none.
 
@@ -72,13 +72,15 @@ def read(path, *, float32=False):
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is not a regular file")
         if status.st_size < 8:
-            raise ValueError(f"{path} is truncated: {status.st_size} bytes, a safetensors file has at least 8")
+            raise ValueError(
+                f"{path} is truncated: {status.st_size} bytes, a safetensors file has at least 8"
+            )
         data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     finally:
         os.close(descriptor)
     entries, metadata, start = _header(path, data)
     tensors = {}
-    for name, (dtype, shape, begin, end) in entries.items():
+    for name, (dtype, shape, begin, _end) in entries.items():
         if dtype == "BF16" and not float32:
             raise ValueError(f"{path}: tensor {name!r} is BF16, which NumPy lacks; read it with float32=True")
         array = np.frombuffer(data, _DTYPES[dtype], math.prod(shape), start + begin).reshape(shape)
@@ -136,7 +138,9 @@ def write(path, tensors, metadata=None, *, bfloat16=()):
             raise TypeError(f"tensor {name!r} has dtype {array.dtype}, expected one of {supported}")
         if name in bfloat16:
             if dtype != "F32":
-                raise TypeError(f"tensor {name!r} has dtype {array.dtype}, expected float32 to store it as bfloat16")
+                raise TypeError(
+                    f"tensor {name!r} has dtype {array.dtype}, expected float32 to store it as bfloat16"
+                )
             dtype, array = "BF16", _bfloat16(array)
         arrays[name] = dtype, array
     unknown = [name for name in bfloat16 if name not in arrays]
@@ -154,7 +158,9 @@ def write(path, tensors, metadata=None, *, bfloat16=()):
     try:
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"tensor names and metadata must be valid Unicode: {error.object[error.start]!r}") from None
+        raise ValueError(
+            f"tensor names and metadata must be valid Unicode: {error.object[error.start]!r}"
+        ) from None
     text += b" " * (-len(text) % 8)
     if len(text) > _LONGEST_HEADER:
         raise ValueError(f"the header would have {len(text)} bytes, the format allows {_LONGEST_HEADER}")
@@ -172,7 +178,9 @@ def _header(path, data):
     """Check the header: {name: (dtype, shape, begin, end)}, metadata, where the tensors' bytes start."""
     length = int.from_bytes(data[:8], "little")
     if length > _LONGEST_HEADER:
-        raise ValueError(f"{path} is not a safetensors file: it starts with a header length of {length} bytes")
+        raise ValueError(
+            f"{path} is not a safetensors file: it starts with a header length of {length} bytes"
+        )
     start = 8 + length
     if start > len(data):
         raise ValueError(f"{path} is truncated: its header takes {start} bytes, the file has {len(data)}")
@@ -188,7 +196,9 @@ def _header(path, data):
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(f"{path} is not a safetensors file: its header is no valid JSON: {reason}") from None
     if not isinstance(header, dict):
-        raise ValueError(f"{path} is not a safetensors file: its header is a JSON {type(header).__name__}, not an object")
+        raise ValueError(
+            f"{path} is not a safetensors file: its header is a JSON {type(header).__name__}, not an object"
+        )
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError(f"{path}: __metadata__ must map strings to strings")
@@ -208,7 +218,9 @@ def _header(path, data):
             f"the file has {len(data)} bytes"
         )
     if start + expected < len(data):
-        raise ValueError(f"{path}: {len(data) - start - expected} bytes after the last tensor belong to no tensor")
+        raise ValueError(
+            f"{path}: {len(data) - start - expected} bytes after the last tensor belong to no tensor"
+        )
     return entries, metadata, start
 
 

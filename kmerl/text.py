@@ -17,6 +17,7 @@ from kmerl import _kmerl, safetensors
 __all__ = ["TextEmbeddings", "TextEncoder", "sample_embeddings"]
 
 POOLINGS = ("mean", "cls", "pooler")
+SHIPPED = os.path.join(os.path.dirname(__file__), "data", "embeddings.safetensors")
 _REAL = np.dtype(_kmerl.build_info()["real"])
 _CHUNK = 4096  # texts tokenised, and about 16 tokens times as many encoded, between two looks at Ctrl-C
 
@@ -54,8 +55,8 @@ class TextEncoder:
     Attributes
     ----------
     id : str
-        What the encoder is: sizes and a hash of weights and tokenizer. Equal for the same model however its folder
-        stores it (float32 or float16 that widens to the same numbers, ``tokenizer.json`` or ``vocab.txt``).
+        What the encoder is: sizes and a hash of weights and tokenizer. Equal for the same model however its
+        folder stores it (float16 that widens to the same numbers, ``tokenizer.json`` or ``vocab.txt``).
     width : int
         Length of an embedding.
     poolings : tuple of str
@@ -98,7 +99,8 @@ class TextEncoder:
         FileNotFoundError
             The folder or one of its files is missing.
         ValueError
-            Another kind of model, or files that do not belong together: the message names file and field or tensor.
+            Another kind of model, or files that do not belong together: the message names file and field or
+            tensor.
         ImportError
             The ``tokenizers`` package is not installed.
         """
@@ -142,7 +144,9 @@ class TextEncoder:
         texts = _check_texts(texts)
         _check_pooling(pooling, self.poolings, self.id)
         max_length = _check_integer("max_length", max_length, 2, self.max_length)
-        threads = _kmerl.build_info()["threads"] if threads is None else _check_integer("threads", threads, 1, 4096)
+        threads = (
+            _kmerl.build_info()["threads"] if threads is None else _check_integer("threads", threads, 1, 4096)
+        )
 
         row = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         tokens = self._tokenize(list(row), max_length)
@@ -262,13 +266,13 @@ class TextEmbeddings:
         texts = _check_texts(texts)
         _check_pooling(pooling, self.poolings, self.id)
         rows = [self._row.get(self._key(text)) for text in texts]
-        unknown = [text for text, row in zip(texts, rows) if row is None]
+        unknown = [text for text, row in zip(texts, rows, strict=True) if row is None]
         if unknown:
             more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
             raise KeyError(
-                f"no embedding of {_short(unknown[0])}{more} among the {len(self)} ready-made ones; a text encoder "
-                "embeds any text: kmerl.TextEncoder.load(folder), where folder is a local copy of the model "
-                f"that made these ({self.id}); docs/text_encoder.md says how to get one"
+                f"no embedding of {_short(unknown[0])}{more} among the {len(self)} ready-made ones; "
+                "any other text needs a text encoder: kmerl.TextEncoder.load(folder) with a local copy "
+                f"of the model that made these ({self.id}); docs/text_encoder.md says how to get one"
             )
         return self._matrices[pooling][np.array(rows, np.intp)].astype(np.float32)
 
@@ -308,7 +312,7 @@ class TextEmbeddings:
         if bounds != sorted(bounds) or bounds[-1] != len(data):
             raise ValueError(f"{path}: text_ends does not divide the {len(data)} bytes of texts")
         try:
-            texts = [data[start:end].decode() for start, end in zip(bounds, bounds[1:])]
+            texts = [data[start:end].decode() for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
             return cls(texts, tensors, id=metadata.get("id"), ignore_case=metadata.get("ignore_case") == "1")
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: {error}") from None
@@ -317,14 +321,14 @@ class TextEmbeddings:
 def sample_embeddings():
     """The embeddings that ship with kmerl: no text encoder needed for what they cover.
 
-    Made with all-MiniLM-L6-v2 (see ``kmerl/data/embeddings.md``), poolings "mean" and "cls": the sample's reports,
-    every name and synonym of the default vocabulary, and every class name of SPEC 9.
+    Made with all-MiniLM-L6-v2 (see ``kmerl/data/embeddings.md``), poolings "mean" and "cls": the sample's
+    reports, every name and synonym of the default vocabulary, and every class name of SPEC 9.
 
     Returns
     -------
     TextEmbeddings
     """
-    return TextEmbeddings.load(os.path.join(os.path.dirname(__file__), "data", "embeddings.safetensors"))
+    return TextEmbeddings.load(SHIPPED)
 
 
 def _read_json(path):
@@ -353,7 +357,8 @@ def _read_config(path):
         value = fields.get(field, expected)
         if value != expected:
             raise ValueError(
-                f"{path}: {field} is {value!r}, expected {expected!r}: only encoders in BERT's layout are supported"
+                f"{path}: {field} is {value!r}, expected {expected!r}: "
+                "only encoders in BERT's layout are supported"
             )
     config = {}
     for name, field in _SIZES.items():
@@ -439,7 +444,9 @@ def _read_tokenizer(folder, config):
     try:
         import tokenizers
     except ImportError:
-        raise ImportError('kmerl.TextEncoder needs the tokenizers package: pip install "kmerl[text]"') from None
+        raise ImportError(
+            'kmerl.TextEncoder needs the tokenizers package: pip install "kmerl[text]"'
+        ) from None
     path = os.path.join(folder, "tokenizer.json")
     if not os.path.exists(path):
         path = os.path.join(folder, "vocab.txt")
@@ -459,7 +466,8 @@ def _read_tokenizer(folder, config):
         raise ValueError(f"{path} is no tokenizer for BERT: {error}") from None
     if len(empty.ids) != 2:
         raise ValueError(
-            f"{path} gives an empty text the tokens {empty.tokens}, expected a first and a last one ([CLS], [SEP])"
+            f"{path} gives an empty text the tokens {empty.tokens}, "
+            "expected a first and a last one ([CLS], [SEP])"
         )
     lowers = _ignores_case(tokenizer)
     if options.get("do_lower_case", lowers) != lowers:
@@ -537,7 +545,9 @@ class _NoBar:
 
 def _check_texts(texts):
     if isinstance(texts, (str, bytes)):
-        raise TypeError(f"texts must be a list of strings, got a single {type(texts).__name__}: put it into a list")
+        raise TypeError(
+            f"texts must be a list of strings, got a single {type(texts).__name__}: put it into a list"
+        )
     texts = list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):

@@ -65,7 +65,9 @@ def test_float32_on_request(tmp_path):
 
 def test_bfloat16_rounds_to_nearest_even(tmp_path):
     # One step of bfloat16 at 1 is 2^-7: ties go to the even neighbour.
-    x = np.array([[1, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20], [-0.0, np.inf, np.nan, 3.4e38]], np.float32)
+    x = np.array(
+        [[1, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20], [-0.0, np.inf, np.nan, 3.4e38]], np.float32
+    )
     expected = np.array([[1, 1, 1 + 2**-6, 1 + 2**-7], [-0.0, np.inf, np.nan, np.inf]], np.float32)
     safetensors.write(tmp_path / "a", {"x": x, "y": x}, bfloat16=["x"])
     with pytest.raises(ValueError, match="'x' is BF16.*float32=True"):

