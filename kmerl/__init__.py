@@ -1,5 +1,6 @@
 """kmerl: zero-shot answers about ECGs, from any leads."""
 
+from kmerl.batch import Batch, sample_batch
 from kmerl.build import build_info
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_path, sample_records

@@ -5,10 +5,12 @@
 #define KM_NOUNS(X) \
     X(build)           \
     X(config)          \
+    X(corpus)          \
     X(metrics)         \
     X(model)           \
     X(operations)      \
     X(record)          \
+    X(sampler)         \
     X(text)
 
 #define X(noun) km_binding_add km_binding_##noun##_add;
