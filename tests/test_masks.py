@@ -16,7 +16,10 @@ def uniform(*counts):
     return tuple(1 / len(counts) if m in counts else 0.0 for m in range(12))
 
 
-def visible(present=ALL, masked=uniform(9, 10, 11), seed=0, epoch=0, recording=0):
+DEFAULT = uniform(9, 10, 11)
+
+
+def visible(present=ALL, masked=DEFAULT, seed=0, epoch=0, recording=0):
     order, count = _kmerl.mask_leads(present, masked, seed, epoch, recording)
     return tuple(sorted(order[:count]))
 
