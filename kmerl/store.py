@@ -162,20 +162,32 @@ class Store:
             raise FileNotFoundError(f"no store in {path!r}: there is no {fmt.DATABASE}")
         self.close()
         with fmt.database_errors(name):
-            meta = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
-            if meta.get("format") != fmt.FORMAT:
-                raise ValueError(
-                    f"store {path!r} has format {meta.get('format')}, this kmerl reads {fmt.FORMAT}"
-                )
+            meta = self._read_meta(name)
+            if meta["format"] != fmt.FORMAT:
+                raise ValueError(f"store {path!r} has format {meta['format']}, this kmerl reads {fmt.FORMAT}")
             shards = self._rows("SELECT id, samples FROM shards ORDER BY id")
-            self._reports = self._rows("SELECT count(*) FROM reports")[0][0]
-            count = self._rows("SELECT count(*) FROM recordings")[0][0]
         self._meta = meta
+        self._reports = meta["counts"]["reports"]
         self._shards = [samples for _, samples in shards]
-        self._index = np.asarray(self._array(fmt.INDEX, fmt.INDEX_DTYPE, (count,)))
+        self._index = np.asarray(self._array(fmt.INDEX, fmt.INDEX_DTYPE, (meta["counts"]["recordings"],)))
         for shard, samples in shards:
             self._array(fmt.SHARD.format(shard), "<i2", (samples,))
         self._check_index()
+
+    def _read_meta(self, name):
+        """The database's table of single values."""
+        try:
+            meta = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
+            if meta["format"] == fmt.FORMAT:
+                (
+                    meta["counts"]["recordings"],
+                    meta["counts"]["reports"],
+                    meta["parameters"],
+                    meta["fingerprint"],
+                )
+            return meta
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{name} is damaged: its table meta cannot be read ({error!r})") from None
 
     def _kept(self):
         """How many recordings an unfinished store holds, in words."""
@@ -199,7 +211,7 @@ class Store:
             (index["report"] >= 0) & (index["report"] < self._reports) & (index["split"] < len(fmt.SPLITS))
         )
         ends = np.array(self._shards + [0], np.int64)[np.where(good, shard, -1)]
-        good &= index["start"] + size <= ends
+        good &= index["start"] <= ends - size
         if not good.all():
             i = int(np.flatnonzero(~good)[0])
             raise ValueError(
@@ -414,8 +426,8 @@ class Store:
         about = {
             "path": self.path,
             "recordings": len(self),
-            "skipped": self._rows("SELECT count(*) FROM skipped")[0][0],
-            "patients": self._meta["patients"],
+            "skipped": self._meta["counts"]["skipped"],
+            "patients": self._meta["counts"]["patients"],
             "reports": self._reports,
             "empty_reports": self._rows(
                 "SELECT count(*) FROM recordings JOIN reports ON reports.id = report WHERE trim(text) = ''"

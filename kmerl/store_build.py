@@ -9,6 +9,7 @@ store is the same to the last byte."""
 import collections
 import contextlib
 import hashlib
+import heapq
 import itertools
 import json
 import math
@@ -41,13 +42,13 @@ Unreadable = collections.namedtuple("Unreadable", "reason")
 
 
 def digest(*parts):
-    """BLAKE2b-128 of byte strings, each with its length before it."""
-    h = hashlib.blake2b(digest_size=16)
+    """The first 16 bytes of the SHA-256 of byte strings, each with its length before it."""
+    h = hashlib.sha256()
     for part in parts:
         part = memoryview(part).cast("B") if not isinstance(part, bytes) else part
         h.update(len(part).to_bytes(8, "little"))
         h.update(part)
-    return h.digest()
+    return h.digest()[:16]
 
 
 def text_digest(text):
@@ -271,32 +272,33 @@ def check_same_parameters(path, stored, given):
 def check_same_inputs(path, connection, items):
     """Goes over what `connection`'s store was made of and over `items` in step; ValueError at the first
     difference. Returns the number of inputs done."""
-    rows = connection.execute(
+    kept = connection.execute(
         "SELECT position, patient, source, reports.digest FROM recordings "
-        "JOIN reports ON reports.id = report "
-        "UNION ALL SELECT position, patient, source, report FROM skipped ORDER BY position"
+        "JOIN reports ON reports.id = report ORDER BY recordings.id"
     )
+    skipped = connection.execute("SELECT position, patient, source, report FROM skipped ORDER BY position")
     done = 0
-    for position, patient, source, report in rows:
-        item = next(items, None)
-        if item is None:
-            raise ValueError(
-                f"records ended after {position} items, but store {path!r} was made of more; {OTHER}"
-            )
-        if item.source != source:
-            raise ValueError(
-                f"records[{position}] ({item.name!r}) is not what store {path!r} was made of; {OTHER}"
-            )
-        if item.report is not None and text_digest(item.report) != report:
-            raise ValueError(
-                f"the report of records[{position}] ({item.name!r}) differs from store {path!r}'s; {OTHER}"
-            )
-        if item.patient is not None and item.patient != patient:
-            raise ValueError(
-                f"the patient of records[{position}] ({item.name!r}) is {item.patient!r}, "
-                f"in store {path!r} it is {patient!r}; {OTHER}"
-            )
-        done = position + 1
+    with contextlib.closing(heapq.merge(kept, skipped, key=operator.itemgetter(0))) as rows:
+        for position, patient, source, report in rows:
+            item = next(items, None)
+            if item is None:
+                raise ValueError(
+                    f"records ended after {position} items, but store {path!r} was made of more; {OTHER}"
+                )
+            if item.source != source:
+                raise ValueError(
+                    f"records[{position}] ({item.name!r}) is not what store {path!r} was made of; {OTHER}"
+                )
+            if item.report is not None and text_digest(item.report) != report:
+                raise ValueError(
+                    f"the report of records[{position}] ({item.name!r}) is not store {path!r}'s; {OTHER}"
+                )
+            if item.patient is not None and item.patient != patient:
+                raise ValueError(
+                    f"the patient of records[{position}] ({item.name!r}) is {item.patient!r}, "
+                    f"in store {path!r} it is {patient!r}; {OTHER}"
+                )
+            done = position + 1
     return done
 
 
@@ -503,7 +505,13 @@ class Builder:
             self.db.execute("UPDATE recordings SET split = 0 WHERE split != 0")
             chosen = ((int(i),) for i in np.flatnonzero(validation))
             self.db.executemany("UPDATE recordings SET split = 1 WHERE id = ?", chosen)
-            for key, value in (("fingerprint", print_.hexdigest()), ("patients", patients)):
+            counts = {
+                "recordings": self.count,
+                "reports": self.reports,
+                "skipped": self.skipped,
+                "patients": patients,
+            }
+            for key, value in (("fingerprint", print_.hexdigest()), ("counts", counts)):
                 self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
             self.db.execute("COMMIT")
             replace_database(self.db, self.folder)

@@ -50,8 +50,8 @@ CREATE TABLE recordings (
     clipped INTEGER NOT NULL,       -- samples
     dropped INTEGER NOT NULL,       -- bit l: lead l was flat or missing throughout and left out
     split INTEGER NOT NULL,         -- 0 train, 1 validation
-    digest BLOB NOT NULL,           -- BLAKE2b-128 of the samples as stored
-    source BLOB NOT NULL            -- BLAKE2b-128 of the input: file name, or name and signal
+    digest BLOB NOT NULL,           -- hash of the samples as stored
+    source BLOB NOT NULL            -- hash of the input: file name, or name and signal
 );
 CREATE TABLE reports (id INTEGER PRIMARY KEY, text TEXT NOT NULL, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE skipped (

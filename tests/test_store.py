@@ -2,6 +2,7 @@
 embeddings."""
 
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import pickle
@@ -57,6 +58,20 @@ def write_wfdb(folder, record, name=None, damage=None):
 def contents(folder):
     """{file: bytes} of a store."""
     return {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if f.name != "lock"}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """A killed process loses nothing that it had written, synced or not; only a machine does."""
+    plain = store_format.connect
+
+    def connect(path, write):
+        connection = plain(path, write)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    monkeypatch.setattr(store_format, "connect", connect)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture
@@ -442,6 +457,54 @@ def test_killed_between_database_and_shard(tmp_path, small_batches):
     assert count > 20
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs the names of open files")
+def test_samples_are_synced_before_their_rows_are_committed(tmp_path, small_batches, monkeypatch):
+    done = []
+    plain = store_format.connect
+
+    def connect(path, write):
+        connection = plain(path, write)
+        connection.set_trace_callback(lambda sql: done.append("COMMIT") if sql == "COMMIT" else None)
+        return connection
+
+    monkeypatch.setattr(store_format, "connect", connect)
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}")))
+    create(tmp_path / "s", ecgs(6))
+    names = [os.path.basename(name) for name in done]
+    shard = "signals-00000.npy.part"
+    batches = [i for i, name in enumerate(names) if name == shard][:3]
+    assert [names[i + 1] for i in batches] == ["COMMIT"] * 3
+    end = names[batches[-1] + 2 :]
+    order = [shard, "s", "recordings.npy.part", "s", "COMMIT", "store.sqlite.part", "s"]
+    assert end == order
+
+
+def test_the_database_syncs(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    with contextlib.closing(store_format.connect(tmp_path / "x", write=True)) as db:
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+
+
+def test_a_full_disk_loses_nothing_that_was_kept(tmp_path, small_batches):
+    records = ecgs(20, samples=1000)
+    create(tmp_path / "whole", records)
+
+    def run():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (25_000, 25_000))  # no file may grow larger
+        try:
+            create(tmp_path / "s", records)
+        except OSError:
+            os._exit(7)
+
+    assert in_child(run) == 7
+    with pytest.raises(ValueError, match="unfinished"):
+        kmerl.Store.open(tmp_path / "s")
+    create(tmp_path / "s", records)
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+
+
 def test_what_was_kept_is_not_read_again(tmp_path, small_batches):
     def broken():
         yield from ecgs(10)
@@ -481,7 +544,7 @@ def test_finished_store_is_opened_and_others_are_refused(tmp_path):
         create(path, ecgs(5))
     with pytest.raises(ValueError, match=r"records\[2\] \('r009'\) is not what store"):
         create(path, records[:2] + [ecg(9)] + records[3:])
-    with pytest.raises(ValueError, match=r"the report of records\[1\] \('r001'\) differs"):
+    with pytest.raises(ValueError, match=r"the report of records\[1\] \('r001'\) is not store"):
         create(path, [records[0], ecg(1, report="other"), *records[2:]])
     with pytest.raises(ValueError, match=r"the patient of records\[1\] \('r001'\) is 'q', in store .* 'p0'"):
         create(path, [records[0], ecg(1, patient="q"), *records[2:]])
