@@ -112,7 +112,8 @@ def test_no_file_without_a_subject(word):
 def test_lines_fit():
     for path in sources():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            assert len(line) <= 120, f"{name(path)}:{number} has {len(line)} columns"
+            table = re.match(r"\s+X\(.*\\$", line)         # a row of an X-macro stays a row
+            assert len(line) <= 120 or table, f"{name(path)}:{number} has {len(line)} columns"
             assert "\t" not in line and line == line.rstrip(), f"{name(path)}:{number} has a tab or trailing space"
 
 

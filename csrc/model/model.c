@@ -190,7 +190,8 @@ static void layout_worker(worker *w, km_arena *arena, const km_config *c, int T,
     }
 }
 
-static km_status prepare_workers(km_model *m, int threads, int T, int B, int longest, int Q, int training, km_error *err)
+static km_status prepare_workers(km_model *m, int threads, int T, int B, int longest, int Q, int training,
+                                 km_error *err)
 {
     km_status status = reserve_workers(m, threads, err);
     worker measured;

@@ -282,8 +282,8 @@ void km_query_backward(km_real *dx1, km_params *dw, const km_real *dlogits, km_q
             o->dropout_forward(query->dh, query->dh, (size_t)Q * F, &hidden);
         o->relu_backward(query->dh, query->dh, l->h, (size_t)Q * F);
         o->linear_backward(dn, dp->fc1_weight, dp->fc1_bias, query->dh, l->n3, p->fc1_weight, Q, F, W, 0);
-        o->layernorm_backward(dx, dp->norm3_weight, dp->norm3_bias, dn, l->x2, l->mean3, l->rstd3, p->norm3_weight, Q, W,
-                              1);
+        o->layernorm_backward(dx, dp->norm3_weight, dp->norm3_bias, dn, l->x2, l->mean3, l->rstd3, p->norm3_weight,
+                              Q, W, 1);
 
         dy = branch_gradient(query->branch, dx, &cross, o, size);
         o->linear_backward(query->dattention, dp->cross_out_weight, dp->cross_out_bias, dy, l->attention2,
@@ -291,8 +291,8 @@ void km_query_backward(km_real *dx1, km_params *dw, const km_real *dlogits, km_q
         o->attention_backward(query->dqkv, dkeys, dkeys + A, query->scratch, query->dattention, l->attention2, l->lse2,
                               l->q, keys, keys + A, Q, n, H, KM_HEAD_SIZE, A, 2 * A, A, &weights);
         o->linear_backward(dn, dp->cross_q_weight, dp->cross_q_bias, query->dqkv, l->n2, p->cross_q_weight, Q, A, W, 0);
-        o->layernorm_backward(dx, dp->norm2_weight, dp->norm2_bias, dn, l->x1, l->mean2, l->rstd2, p->norm2_weight, Q, W,
-                              1);
+        o->layernorm_backward(dx, dp->norm2_weight, dp->norm2_bias, dn, l->x1, l->mean2, l->rstd2, p->norm2_weight,
+                              Q, W, 1);
         if (i > 0)
             self_backward(dx, dp, l, query->scratch, query->branch, dn, query->dattention, query->dqkv, p, c, o,
                           dropout, i, Q);

@@ -21,7 +21,8 @@ static PyObject *build_info(PyObject *module, PyObject *unused)
 #endif
     return Py_BuildValue("{s:s, s:O, s:s, s:s, s:s, s:s, s:i}", "real", KM_REAL_NAME, "openmp",
                          openmp ? Py_True : Py_False, "compiler", compiler, "blas", km_gemm_library(), "blas_details",
-                         km_gemm_details(), "isa", km_isa_name(km_isa_get()), "threads", openmp ? km_threads_default() : 1);
+                         km_gemm_details(), "isa", km_isa_name(km_isa_get()), "threads",
+                         openmp ? km_threads_default() : 1);
 }
 
 /* Tests and benchmarks call each kernel in the very build that ships. */

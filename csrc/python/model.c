@@ -72,7 +72,8 @@ int km_binding_set_tensors(const km_layout *layout, km_real *flat, PyObject *dic
                 PyErr_Format(PyExc_KeyError, "the parameter %s is missing", tensor->name);
                 return -1;
             }
-            PyArrayObject *array = km_binding_array(object, tensor->name, KM_NPY_REAL, tensor_shape(tensor, shape), shape);
+            PyArrayObject *array = km_binding_array(object, tensor->name, KM_NPY_REAL, tensor_shape(tensor, shape),
+                                                    shape);
             if (array == NULL)
                 return -1;
             const km_real *values = PyArray_DATA(array);

@@ -4,7 +4,7 @@
  * Sums run in double: B is small beside everything else.                                                  */
 #include "ops/ops.h"
 
-/* One direction: adds weight * loss of each row (stride 1) or column (stride B) to the result and its gradient to ds. */
+/* One direction: weight * loss of each row (stride 1) or column (stride B) is added up, its gradient added to ds. */
 static double one_direction(km_real *ds, const km_real *s, const int64_t *same_text, int B, int positive,
                             size_t along, size_t across, double weight)
 {

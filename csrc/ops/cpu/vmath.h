@@ -1,6 +1,6 @@
 /* Arithmetic that the compiler can vectorise: branch-free exp and normal distribution for float, and sums in
- * the interleaved accumulators of one 64-byte vector (a fixed order, whatever the processor's width). The double build, made for
- * checking, uses the C library.                                                                           */
+ * the interleaved accumulators of one 64-byte vector (a fixed order, whatever the processor's width). The
+ * double build, made for checking, uses the C library.                                                    */
 #ifndef KM_VMATH_H
 #define KM_VMATH_H
 

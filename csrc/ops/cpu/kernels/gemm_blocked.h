@@ -20,6 +20,8 @@
 #include <xmmintrin.h>
 #endif
 
+#define INLINED static inline __attribute__((always_inline))
+
 enum {
     LANES = BYTES / (int)sizeof(km_real),
     PANEL = 2 * LANES,
@@ -36,9 +38,8 @@ static _Thread_local km_real packed_b[DEPTH * WIDTH] __attribute__((aligned(64))
 
 /* y tile (m, n) = alpha a b + beta y, n <= wide * LANES; a's element (i, k) at i * row + k * step.  m, wide, row and
  * step are constants where this is inlined, so that the accumulators are registers.                              */
-TARGET static inline __attribute__((always_inline)) void tile(km_real *y, size_t ldy, const km_real *a, int row, int step,
-                                                              const km_real *b, int m, int wide, int n, int depth,
-                                                              km_real alpha, km_real beta)
+TARGET INLINED void tile(km_real *y, size_t ldy, const km_real *a, int row, int step, const km_real *b, int m, int wide,
+                         int n, int depth, km_real alpha, km_real beta)
 {
     vector sum[ROWS][2];
 #pragma GCC unroll 16
@@ -132,8 +133,7 @@ TARGET static void transpose4(km_real *to, const km_real *from, size_t pitch, in
 }
 
 /* Rows of `width` elements out of rows with a pitch; width is a constant where it can be. */
-TARGET static inline __attribute__((always_inline)) void copy_rows(km_real *to, size_t to_pitch, const km_real *from,
-                                                                   size_t from_pitch, int rows, int width)
+TARGET INLINED void copy_rows(km_real *to, size_t to_pitch, const km_real *from, size_t from_pitch, int rows, int width)
 {
     for (int i = 0; i < rows; i++)
         memcpy(to + (size_t)i * to_pitch, from + (size_t)i * from_pitch, (size_t)width * sizeof *to);
@@ -197,7 +197,8 @@ TARGET void GEMM(km_real *y, int ldy, const km_real *a, int lda, int a_transpose
             pack_b(b + (size_t)k * b_step + (size_t)j * b_column, (size_t)ldb, b_transposed, width, depth);
             for (int t = 0, i = 0, m; t < tiles; t++, i += m) {
                 m = (M - i) / (tiles - t);
-                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m, M - i, depth);
+                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m, M - i,
+                       depth);
                 for (int p = 0; p < width; p += PANEL)
                     tile_of(y + (size_t)i * (size_t)ldy + j + p, (size_t)ldy, packed_a, a_transposed,
                             packed_b + (size_t)p * depth, m, width - p < PANEL ? width - p : PANEL, depth, alpha,
