@@ -26,6 +26,7 @@ __all__ = [
     "f1_threshold",
     "oracle_f1_score",
     "roc_auc_score",
+    "score",
 ]
 
 # The names of the C core's km_metric, in its order.
@@ -65,7 +66,7 @@ def roc_auc_score(y, p, *, average="macro", classes=None):
     UndefinedMetricWarning
         A class without both outcomes: NaN, and not in the average.
     """
-    return _score("roc_auc", y, p, average, classes)
+    return score("roc_auc", y, p, average=average, classes=classes)
 
 
 def average_precision_score(y, p, *, average="macro", classes=None):
@@ -74,7 +75,7 @@ def average_precision_score(y, p, *, average="macro", classes=None):
     No interpolation; equal scores share one threshold (scikit-learn's definition). Parameters, errors
     and warnings as in `roc_auc_score`.
     """
-    return _score("average_precision", y, p, average, classes)
+    return score("average_precision", y, p, average=average, classes=classes)
 
 
 def f1_score(y, p, threshold, *, average="macro", classes=None):
@@ -88,7 +89,7 @@ def f1_score(y, p, threshold, *, average="macro", classes=None):
         Chosen on other recordings: ``f1_threshold(y_validation, p_validation)``. A class whose
         threshold is NaN (there was none to choose) has no F1.
     """
-    return _score("f1", y, p, average, classes, threshold=threshold)
+    return score("f1", y, p, average=average, classes=classes, threshold=threshold)
 
 
 def f1_threshold(y, p, *, classes=None):
@@ -114,7 +115,7 @@ def oracle_f1_score(y, p, *, average="macro", classes=None):
     It needs the answers, so it flatters; use it to compare with MERL's tables only, and say so.
     Parameters, errors and warnings as in `roc_auc_score`.
     """
-    return _score("oracle_f1", y, p, average, classes)
+    return score("oracle_f1", y, p, average=average, classes=classes)
 
 
 def brier_score(y, p, *, average="macro", classes=None):
@@ -122,7 +123,7 @@ def brier_score(y, p, *, average="macro", classes=None):
 
     Parameters and errors as in `roc_auc_score`; ``p`` outside [0, 1] is a ValueError.
     """
-    return _score("brier", y, p, average, classes)
+    return score("brier", y, p, average=average, classes=classes)
 
 
 def expected_calibration_error(y, p, *, bins=15, average="macro", classes=None):
@@ -131,7 +132,21 @@ def expected_calibration_error(y, p, *, bins=15, average="macro", classes=None):
     Bin b of the ``bins`` equal ones holds b / bins <= p < (b + 1) / bins, the last one p = 1 too.
     It exists for a class with one outcome. Parameters and errors as in `brier_score`.
     """
-    return _score("expected_calibration_error", y, p, average, classes, bins=bins)
+    return score("expected_calibration_error", y, p, average=average, classes=classes, bins=bins)
+
+
+def score(metric, y, p, *, average="macro", classes=None, threshold=None, bins=15):
+    """The metric of that name, one of `METRICS`; parameters as of the metric's own function."""
+    if average not in ("macro", None):
+        raise ValueError(f'average is {average!r}, expected "macro" or None')
+    number = _metric(metric)
+    y, p, _ = _check(y, p, classes, probabilities=metric in _CALIBRATION)
+    threshold = _threshold(threshold, metric, y.shape[1])
+    bins = _whole(bins, "bins", 1, 2**31 - 1)
+    values = _kmerl.metrics_score(y, p, number, threshold, bins, _threads())
+    if metric not in _CALIBRATION:
+        _warn(y, classes)
+    return float(values[-1]) if average == "macro" else values[:-1].copy()
 
 
 @dataclass(frozen=True)
@@ -265,18 +280,6 @@ def bootstrap(
         seed,
         float(level),
     )
-
-
-def _score(metric, y, p, average, classes, threshold=None, bins=15):
-    if average not in ("macro", None):
-        raise ValueError(f'average is {average!r}, expected "macro" or None')
-    y, p, _ = _check(y, p, classes, probabilities=metric in _CALIBRATION)
-    threshold = _threshold(threshold, metric, y.shape[1])
-    bins = _whole(bins, "bins", 1, 2**31 - 1)
-    score = _kmerl.metrics_score(y, p, _metric(metric), threshold, bins, _threads())
-    if metric not in _CALIBRATION:
-        _warn(y, classes)
-    return float(score[-1]) if average == "macro" else score[:-1].copy()
 
 
 def _check(y, p, classes=None, probabilities=False):

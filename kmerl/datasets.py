@@ -1,0 +1,520 @@
+"""Labelled data sets for evaluation, read from local folders; nothing is downloaded.
+
+A `Dataset` knows where each recording lies, its labels, its patient and its part of the split; recordings are
+read when asked for.
+"""
+
+import ast
+import csv
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+__all__ = ["Dataset", "cpsc2018", "folder", "ptbxl"]
+
+PARTS = ("train", "validation", "test")
+
+
+class Dataset:
+    """Recordings with labels.
+
+    Attributes
+    ----------
+    name : str
+    paths : list of str
+        Where each recording lies, without ending.
+    labels : ndarray of uint8, (n, classes)
+    classes : list of str
+        Names of the classes as they are asked of a model.
+    codes : list of str
+        The data set's own short names of the classes; the same as ``classes`` where it has none.
+    patients : list of str
+        The patient of each recording.
+    split : dict
+        ``{"train": indices, "validation": indices, "test": indices}``, ndarrays of int64.
+    listed : int
+        How many recordings the data set's table lists; more than ``len(dataset)`` in a partial copy.
+    notes : list of str
+        What a reader of results must know, such as a partial copy.
+    """
+
+    def __init__(self, name, paths, labels, classes, patients, split, *, codes=None, listed=None, notes=()):
+        self.name = name
+        self.paths = list(paths)
+        self.labels = labels
+        self.classes = list(classes)
+        self.codes = list(classes if codes is None else codes)
+        self.patients = list(patients)
+        self.split = split
+        self.listed = len(self.paths) if listed is None else listed
+        self.notes = list(notes)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        """Recording `index` as a `Record`, read now; signals that are none of the twelve leads are left out."""
+        from kmerl.record import read_record
+
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+            raise TypeError(f"index is {index!r}, expected a whole number; dataset.subset(part) gives a part")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index is {index}, the data set has {len(self)} recordings")
+        return read_record(self.paths[index], leads="known")
+
+    def __iter__(self):
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self):
+        parts = ", ".join(f"{len(indices):,} {part}" for part, indices in self.split.items())
+        patients = f"{len(set(self.patients)):,} patients"
+        return f"<Dataset {self.name}: {len(self):,} recordings of {patients}, {len(self.classes)} classes; {parts}>"
+
+    def subset(self, part):
+        """The recordings of one part of the split, as a data set of its own.
+
+        Parameters
+        ----------
+        part : {"train", "validation", "test"}
+
+        Returns
+        -------
+        Dataset
+            All of its recordings in that part of its split.
+
+        Raises
+        ------
+        ValueError
+            Another name.
+        """
+        if part not in PARTS:
+            raise ValueError(f"part is {part!r}, expected one of {', '.join(PARTS)}")
+        indices = self.split[part]
+        split = {name: np.arange(len(indices) if name == part else 0) for name in PARTS}
+        return Dataset(
+            self.name,
+            [self.paths[i] for i in indices],
+            self.labels[indices],
+            self.classes,
+            [self.patients[i] for i in indices],
+            split,
+            codes=self.codes,
+            notes=self.notes,
+        )
+
+
+# ---- Any folder ----
+
+
+def folder(path, labels="labels.csv"):
+    """WFDB recordings in a folder, with a CSV of labels.
+
+    The CSV has a header and a line a recording. Column ``record`` is the recording's path from the folder, with or
+    without ending; ``patient`` its patient (without the column each recording is its own patient); ``split`` one of
+    train, validation, test (without the column all are test). Every other column is a class, its name what a model
+    is asked for, with 0 or 1 in each line.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    labels : path
+        The CSV, from the folder or absolute.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder or CSV, or none of the recordings it lists.
+    ValueError
+        A malformed CSV; the message names file, line, column and what was expected.
+
+    Warns
+    -----
+    UserWarning
+        Recordings that are listed but not there (left out); patients in more than one part of the split.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"path is {str(path)!r}, which is no folder; {FOLDER_LAYOUT}")
+    if not (path / labels).is_file():
+        raise FileNotFoundError(f"{str(path)!r} has no file {str(labels)!r}; {FOLDER_LAYOUT}")
+    table = Table(path / labels)
+    if "record" not in table.header:
+        raise ValueError(f'{table.name} has no column "record", it has {", ".join(table.header[:8])}; {FOLDER_LAYOUT}')
+    classes = [column for column in table.header if column not in ("record", "patient", "split")]
+    if not classes:
+        raise ValueError(f"{table.name} has no class: every column but record, patient and split is one")
+
+    notes, keep, paths, patients, parts, seen = [], [], [], [], [], {}
+    values = np.zeros((len(table.rows), len(classes)), np.uint8)
+    for i, row in enumerate(table.rows):
+        record = _without_ending(row["record"])
+        if not record:
+            raise ValueError(f'{table.at(i)}, column "record": empty, expected a path from the folder')
+        if record in seen:
+            raise ValueError(f'{table.at(i)}, column "record": {record!r} is in line {seen[record]} too')
+        seen[record] = table.line(i)
+        for k, column in enumerate(classes):
+            values[i, k] = table.bit(i, column)
+        patient = row.get("patient", record)
+        if not patient:
+            raise ValueError(f'{table.at(i)}, column "patient": empty; repeat the record for a patient of its own')
+        part = row.get("split", "test").lower()
+        if part not in PARTS:
+            raise ValueError(f'{table.at(i)}, column "split": got {row["split"]!r}, expected {", ".join(PARTS)}')
+        if _is_there(path / record):
+            keep.append(i)
+            paths.append(str(path / record))
+            patients.append(patient)
+            parts.append(part)
+    if not keep:
+        first = str(path / _without_ending(table.rows[0]["record"])) + ".hea"
+        raise FileNotFoundError(f"none of the {len(table.rows)} recordings of {table.name} is there: no file {first!r}")
+    if "patient" not in table.header:
+        notes.append("no patients given: each recording counts as a patient of its own")
+    if "split" not in table.header:
+        notes.append("no split given: all recordings are test")
+    if len(keep) < len(table.rows):
+        missing = [row["record"] for i, row in enumerate(table.rows) if i not in set(keep)]
+        notes.append(f"{len(keep):,} of the {len(table.rows):,} recordings of {table.name} are here")
+        warnings.warn(f"{notes[-1]}; left out: {_some(missing)}", stacklevel=2)
+    straddling = _straddling(patients, parts)
+    if straddling:
+        notes.append(f"{len(straddling)} patients are in more than one part of the split")
+        warnings.warn(f"{notes[-1]}, which flatters results: {_some(straddling)}", stacklevel=2)
+    return Dataset(
+        path.resolve().name, paths, values[keep], classes, patients, _split(parts), listed=len(table.rows), notes=notes
+    )
+
+
+FOLDER_LAYOUT = (
+    "expected a folder of WFDB recordings with a CSV like labels.csv: "
+    "record,patient,split,atrial fibrillation / A0001,p1,test,1"
+)
+
+
+# ---- PTB-XL ----
+
+PTBXL_LAYOUT = (
+    "expected PTB-XL 1.0.3 as unpacked from https://physionet.org/content/ptb-xl/1.0.3/ : ptbxl_database.csv, "
+    "scp_statements.csv, records500/00000/00001_hr.hea and so on (records100/ for fs=100); a part of it is enough"
+)
+
+# SPEC 9; the codes of scp_statements.csv without their padding "_".
+PTBXL_CODES = {
+    "super": "NORM MI STTC CD HYP",
+    "sub": "NORM AMI IMI LMI PMI STTC ISC ISCA ISCI NST LAFB/LPFB IRBBB ILBBB CLBBB CRBBB AVB IVCD WPW LVH RVH SEHYP "
+    "LAO/LAE RAO/RAE",
+    "form": "ABQRS PVC STD VCLVH QWAVE LOWT NT PAC LPR INVT LVOLT HVOLT TAB STE PRC(S) NDT NST DIG LNGQT",
+    "rhythm": "SR AFIB STACH SARRH SBRAD PACE SVARR BIGU AFLT SVTAC PSVT TRIGU",
+}
+PTBXL_SIZES = {"super": 21388, "sub": 21388, "form": 8978, "rhythm": 21030}  # of version 1.0.3 (the paper's Table 3)
+
+# ecg_id of the 38 duplicates that older versions have and 1.0.3 has not.
+PTBXL_DUPLICATES = frozenset(
+    map(
+        int,
+        "137 139 140 141 142 143 145 456 458 459 461 462 2506 2511 3795 3798 3800 3801 3832 5817 7777 7779 7782 9821 "
+        "9825 9888 11810 11814 11815 11817 11838 13791 13793 13796 13797 13799 15742 18150".split(),
+    )
+)
+
+
+def ptbxl(path, task="super", *, fs=500):
+    """PTB-XL 1.0.3 [1]_ from a local folder, whole or in part.
+
+    Labels are the statements of ``scp_codes`` whatever their likelihood; recordings without a label of the task are
+    left out (21,388, 21,388, 8,978 and 21,030 remain of the whole), and so are the 38 duplicates that versions
+    before 1.0.3 hold. The split is the data set's: folds 1-8 train, 9 validation, 10 test.
+
+    Parameters
+    ----------
+    path : path
+        The folder with ptbxl_database.csv.
+    task : {"super", "sub", "form", "rhythm"}
+        5 diagnostic superclasses, 23 subclasses, 19 form or 12 rhythm statements.
+    fs : {500, 100}
+        Which of its two rates to read, in Hz.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, not PTB-XL, or none of its recordings; the message says where to get it.
+    ValueError
+        Another task or rate; a malformed table.
+
+    References
+    ----------
+    .. [1] Wagner et al. 2020, "PTB-XL, a large publicly available electrocardiography dataset",
+       doi:10.1038/s41597-020-0495-6.
+    """
+    if task not in PTBXL_CODES:
+        raise ValueError(f"task is {task!r}, expected one of {', '.join(PTBXL_CODES)}")
+    if fs not in (500, 100):
+        raise ValueError(f"fs is {fs!r}, PTB-XL has 500 and 100 Hz")
+    path = pathlib.Path(path)
+    for file in ("ptbxl_database.csv", "scp_statements.csv"):
+        if not (path / file).is_file():
+            raise FileNotFoundError(f"{str(path)!r} has no {file}; {PTBXL_LAYOUT}")
+    statements = Table(path / "scp_statements.csv", unnamed="code")
+    statements.need("code", "form", "rhythm", "diagnostic_class", "diagnostic_subclass")
+    database = Table(path / "ptbxl_database.csv")
+    file_column = "filename_hr" if fs == 500 else "filename_lr"
+    database.need("ecg_id", "patient_id", "scp_codes", "strat_fold", file_column)
+
+    codes = PTBXL_CODES[task].split()
+    column_of = _statement_columns(statements, task, codes)
+    paths, patients, parts, rows, duplicates = [], [], [], [], 0
+    for i, row in enumerate(database.rows):
+        if int(database.whole(i, "ecg_id")) in PTBXL_DUPLICATES:
+            duplicates += 1
+            continue
+        label = np.zeros(len(codes), np.uint8)
+        for statement in _statements(database, i):
+            if statement in column_of:
+                label[column_of[statement]] = 1
+        if not label.any() or not _is_there(path / row[file_column]):
+            continue
+        rows.append(label)
+        paths.append(str(path / row[file_column]))
+        patients.append(database.whole(i, "patient_id"))
+        fold = database.whole(i, "strat_fold")
+        parts.append("test" if fold == "10" else "validation" if fold == "9" else "train")
+    if not paths:
+        raise FileNotFoundError(f"{str(path)!r} has none of the recordings of its {database.name}; {PTBXL_LAYOUT}")
+    dataset = Dataset(
+        f"ptbxl-{task}",
+        paths,
+        np.array(rows),
+        _class_names("ptbxl", task, codes),
+        patients,
+        _split(parts),
+        codes=codes,
+        listed=PTBXL_SIZES[task],
+    )
+    if len(dataset) < dataset.listed:
+        dataset.notes.append(f"partial copy: {len(dataset):,} of PTB-XL's {dataset.listed:,} recordings of this task")
+    if duplicates:
+        dataset.notes.append(f"left out: {duplicates} duplicates, which version 1.0.3 no longer has")
+    return dataset
+
+
+def _statement_columns(statements, task, codes):
+    """For each statement of the task (its code in scp_statements.csv) the column it sets."""
+    kind = {"super": "diagnostic_class", "sub": "diagnostic_subclass"}.get(task)
+    columns = {}
+    for i, row in enumerate(statements.rows):
+        if kind is None:
+            code = row["code"] if row[task] in ("1", "1.0") else ""
+        else:
+            code = row[kind]
+        code = code.strip("_")
+        if code in codes:
+            columns[row["code"]] = codes.index(code)
+        elif code:
+            raise ValueError(f"{statements.at(i)}: {code!r} is no class of PTB-XL's task {task!r}; another version?")
+    missing = set(range(len(codes))) - set(columns.values())
+    if missing:
+        raise ValueError(f"{statements.name} lacks the classes {', '.join(codes[k] for k in sorted(missing))}")
+    return columns
+
+
+def _statements(database, i):
+    try:
+        statements = ast.literal_eval(database.rows[i]["scp_codes"])
+        return list(statements.keys())
+    except (ValueError, SyntaxError, AttributeError, MemoryError, RecursionError):
+        raise ValueError(
+            f'{database.at(i)}, column "scp_codes": got {database.rows[i]["scp_codes"][:60]!r}, '
+            "expected statements like {'NORM': 100.0, 'SR': 0.0}"
+        ) from None
+
+
+# ---- CPSC2018 ----
+
+CPSC2018_LAYOUT = (
+    "expected the training set of the China Physiological Signal Challenge 2018 as PhysioNet distributes it "
+    "(https://physionet.org/content/challenge-2021/1.0.3/ , folder training/cpsc_2018): A0001.hea, A0001.mat and so "
+    "on, in the folder or folders below it; a part of it is enough"
+)
+
+# code: what #Dx says, in the Challenges' SNOMED CT and in the older headers' words
+CPSC2018_DX = {
+    "NORM": ("426783006", "Normal"),
+    "AFIB": ("164889003", "AF"),
+    "1AVB": ("270492004", "I-AVB"),
+    "CLBBB": ("164909002", "LBBB"),
+    "CRBBB": ("59118001", "RBBB"),
+    "PAC": ("284470004", "PAC"),
+    "VPC": ("164884008", "PVC"),
+    "STD": ("429622005", "STD"),
+    "STE": ("164931005", "STE"),
+}
+CPSC2018_SIZE = 6877
+
+
+def cpsc2018(path):
+    """CPSC2018 [1]_, nine classes, from a local folder, whole or in part.
+
+    Labels are read from the headers' ``#Dx`` lines. Patients were not published: each recording is its own. There is
+    no published split: all recordings are test.
+
+    Parameters
+    ----------
+    path : path
+        The folder with A0001.hea and so on, or a folder above.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, or none of its recordings; the message says where to get it.
+    ValueError
+        A header with a diagnosis that is none of the nine, or without one.
+
+    References
+    ----------
+    .. [1] Liu et al. 2018, "An open access database for evaluating the algorithms of electrocardiogram rhythm and
+       morphology abnormality detection", doi:10.1166/jmihi.2018.2442.
+    """
+    path = pathlib.Path(path)
+    headers = sorted(path.rglob("[AQ][0-9][0-9][0-9][0-9].hea"), key=lambda header: header.stem)
+    if not headers:
+        raise FileNotFoundError(f"{str(path)!r} has no recording A0001.hea; {CPSC2018_LAYOUT}")
+    codes = list(CPSC2018_DX)
+    columns = {word: k for k, words in enumerate(CPSC2018_DX.values()) for word in words}
+    labels = np.zeros((len(headers), len(codes)), np.uint8)
+    for i, header in enumerate(headers):
+        for word in _dx(header):
+            if word not in columns:
+                raise ValueError(
+                    f"{header.name}: #Dx has {word!r}, expected {', '.join(w for _, w in CPSC2018_DX.values())} "
+                    "or their SNOMED CT codes; is this CPSC2018?"
+                )
+            labels[i, columns[word]] = 1
+    dataset = Dataset(
+        "cpsc2018",
+        [str(header.with_suffix("")) for header in headers],
+        labels,
+        _class_names("cpsc2018", None, codes),
+        [header.stem for header in headers],
+        _split(["test"] * len(headers)),
+        codes=codes,
+        listed=CPSC2018_SIZE,
+        notes=["no patients published: each recording counts as a patient of its own"],
+    )
+    if len(dataset) < dataset.listed:
+        dataset.notes.append(f"partial copy: {len(dataset):,} of CPSC2018's {dataset.listed:,} recordings")
+    return dataset
+
+
+def _dx(header):
+    for line in header.read_bytes().decode("utf-8", "replace").splitlines():
+        name, _, value = line.lstrip("# \t").partition(":")
+        if line.startswith("#") and name.strip().lower() == "dx":
+            words = [word.strip() for word in value.split(",") if word.strip()]
+            if words:
+                return words
+    raise ValueError(f'{header.name} has no diagnosis: expected a line like "#Dx: AF" or "#Dx: 164889003"')
+
+
+# ---- What they share ----
+
+
+class Table:
+    """A CSV as a list of dicts, with errors that say where."""
+
+    def __init__(self, path, unnamed=None):
+        self.name = os.path.basename(path)
+        try:
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                reader = csv.reader(file, strict=True)
+                lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.name} is no CSV in UTF-8: {error}") from None
+        if len(lines) < 2:
+            raise ValueError(f"{self.name} has {len(lines)} lines, expected a header and at least one line more")
+        self.header = lines[0][1]
+        if unnamed and self.header[0] == "":
+            self.header[0] = unnamed
+        if len(self.header) == 1 and ";" in self.header[0]:
+            raise ValueError(f"{self.name} looks separated by semicolons, expected commas: {self.header[0][:60]!r}")
+        twice = sorted({column for column in self.header if self.header.count(column) > 1})
+        if twice:
+            raise ValueError(f"{self.name} has the column {twice[0]!r} twice")
+        if "" in self.header:
+            raise ValueError(f"{self.name} has no name for column {self.header.index('') + 1}")
+        self._lines = [number for number, _ in lines[1:]]
+        self.rows = []
+        for number, row in lines[1:]:
+            if len(row) != len(self.header):
+                raise ValueError(f"{self.name} line {number} has {len(row)} columns, the header has {len(self.header)}")
+            self.rows.append(dict(zip(self.header, row)))
+
+    def line(self, i):
+        return self._lines[i]
+
+    def at(self, i):
+        return f"{self.name} line {self._lines[i]}"
+
+    def need(self, *columns):
+        missing = [column for column in columns if column not in self.header]
+        if missing:
+            raise ValueError(f"{self.name} has no column {missing[0]!r}; it has {', '.join(self.header[:8])}")
+
+    def bit(self, i, column):
+        value = self.rows[i][column]
+        if value not in ("0", "1", "0.0", "1.0"):
+            raise ValueError(
+                f"{self.at(i)}, column {column!r}: got {value!r}, expected 0 or 1 "
+                "(every column but record, patient and split is a class)"
+            )
+        return int(value[0])
+
+    def whole(self, i, column):
+        """A whole number that may be written as 15709.0, as text."""
+        value = self.rows[i][column].removesuffix(".0")
+        if not value.isdigit():
+            raise ValueError(f"{self.at(i)}, column {column!r}: got {self.rows[i][column]!r}, expected a whole number")
+        return value
+
+
+def _without_ending(record):
+    for ending in (".hea", ".dat", ".mat"):
+        record = record.removesuffix(ending)
+    return record
+
+
+def _is_there(path):
+    return os.path.isfile(f"{path}.hea")
+
+
+def _split(parts):
+    parts = np.array(parts)
+    return {part: np.flatnonzero(parts == part) for part in PARTS}
+
+
+def _straddling(patients, parts):
+    first = {}
+    return sorted({p for p, part in zip(patients, parts) if first.setdefault(p, part) != part})
+
+
+def _some(names, count=5):
+    return ", ".join(map(str, names[:count])) + (f" and {len(names) - count:,} more" if len(names) > count else "")
+
+
+def _class_names(dataset, task, codes):
+    return [code.lower() for code in codes]
