@@ -441,7 +441,7 @@ class Table:
         self.name = os.path.basename(path)
         try:
             with open(path, newline="", encoding="utf-8-sig") as file:
-                reader = csv.reader(file, strict=True)
+                reader = csv.reader(file, strict=True, skipinitialspace=True)
                 lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{self.name} is no CSV in UTF-8: {error}") from None
