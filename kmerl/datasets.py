@@ -5,12 +5,13 @@ read when asked for.
 """
 
 import ast
-import csv
 import os
 import pathlib
 import warnings
 
 import numpy as np
+
+from kmerl.table import Table, some
 
 __all__ = ["Dataset", "cpsc2018", "folder", "ptbxl"]
 
@@ -161,7 +162,7 @@ def folder(path, labels="labels.csv"):
             raise ValueError(f'{table.at(i)}, column "record": {record!r} is in line {seen[record]} too')
         seen[record] = table.line(i)
         for k, column in enumerate(classes):
-            values[i, k] = table.bit(i, column)
+            values[i, k] = table.bit(i, column, hint=" (every column but record, patient and split is a class)")
         patient = row.get("patient", record)
         if not patient:
             raise ValueError(f'{table.at(i)}, column "patient": empty; repeat the record for a patient of its own')
@@ -183,11 +184,11 @@ def folder(path, labels="labels.csv"):
     if len(keep) < len(table.rows):
         missing = [row["record"] for i, row in enumerate(table.rows) if i not in set(keep)]
         notes.append(f"{len(keep):,} of the {len(table.rows):,} recordings of {table.name} are here")
-        warnings.warn(f"{notes[-1]}; left out: {_some(missing)}", stacklevel=2)
+        warnings.warn(f"{notes[-1]}; left out: {some(missing)}", stacklevel=2)
     straddling = _straddling(patients, parts)
     if straddling:
         notes.append(f"{len(straddling)} patients are in more than one part of the split")
-        warnings.warn(f"{notes[-1]}, which flatters results: {_some(straddling)}", stacklevel=2)
+        warnings.warn(f"{notes[-1]}, which flatters results: {some(straddling)}", stacklevel=2)
     return Dataset(
         path.resolve().name, paths, values[keep], classes, patients, _split(parts), listed=len(table.rows), notes=notes
     )
@@ -434,64 +435,6 @@ def _dx(header):
 # ---- What they share ----
 
 
-class Table:
-    """A CSV as a list of dicts, with errors that say where."""
-
-    def __init__(self, path, unnamed=None):
-        self.name = os.path.basename(path)
-        try:
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                reader = csv.reader(file, strict=True, skipinitialspace=True)
-                lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{self.name} is no CSV in UTF-8: {error}") from None
-        if len(lines) < 2:
-            raise ValueError(f"{self.name} has {len(lines)} lines, expected a header and at least one line more")
-        self.header = lines[0][1]
-        if unnamed and self.header[0] == "":
-            self.header[0] = unnamed
-        if len(self.header) == 1 and ";" in self.header[0]:
-            raise ValueError(f"{self.name} looks separated by semicolons, expected commas: {self.header[0][:60]!r}")
-        twice = sorted({column for column in self.header if self.header.count(column) > 1})
-        if twice:
-            raise ValueError(f"{self.name} has the column {twice[0]!r} twice")
-        if "" in self.header:
-            raise ValueError(f"{self.name} has no name for column {self.header.index('') + 1}")
-        self._lines = [number for number, _ in lines[1:]]
-        self.rows = []
-        for number, row in lines[1:]:
-            if len(row) != len(self.header):
-                raise ValueError(f"{self.name} line {number} has {len(row)} columns, the header has {len(self.header)}")
-            self.rows.append(dict(zip(self.header, row)))
-
-    def line(self, i):
-        return self._lines[i]
-
-    def at(self, i):
-        return f"{self.name} line {self._lines[i]}"
-
-    def need(self, *columns):
-        missing = [column for column in columns if column not in self.header]
-        if missing:
-            raise ValueError(f"{self.name} has no column {missing[0]!r}; it has {', '.join(self.header[:8])}")
-
-    def bit(self, i, column):
-        value = self.rows[i][column]
-        if value not in ("0", "1", "0.0", "1.0"):
-            raise ValueError(
-                f"{self.at(i)}, column {column!r}: got {value!r}, expected 0 or 1 "
-                "(every column but record, patient and split is a class)"
-            )
-        return int(value[0])
-
-    def whole(self, i, column):
-        """A whole number that may be written as 15709.0, as text."""
-        value = self.rows[i][column].removesuffix(".0")
-        if not value.isdigit():
-            raise ValueError(f"{self.at(i)}, column {column!r}: got {self.rows[i][column]!r}, expected a whole number")
-        return value
-
-
 def _without_ending(record):
     for ending in (".hea", ".dat", ".mat"):
         record = record.removesuffix(ending)
@@ -510,10 +453,6 @@ def _split(parts):
 def _straddling(patients, parts):
     first = {}
     return sorted({p for p, part in zip(patients, parts) if first.setdefault(p, part) != part})
-
-
-def _some(names, count=5):
-    return ", ".join(map(str, names[:count])) + (f" and {len(names) - count:,} more" if len(names) > count else "")
 
 
 def _class_names(dataset, task, codes):

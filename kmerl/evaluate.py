@@ -4,6 +4,8 @@ A class is asked by its name, its score is the model's probability. Every figure
 patients; what was left out is listed in the report.
 """
 
+import csv
+import io
 import json
 import math
 import warnings
@@ -13,7 +15,7 @@ import numpy as np
 from kmerl import metrics as _metrics
 from kmerl.leads import LEADS, ORDERS, lead_ids
 
-__all__ = ["PAPER_ORDER", "Report", "Sweep", "lead_sweep", "zero_shot"]
+__all__ = ["PAPER_ORDER", "Report", "Sweep", "answers", "lead_sweep", "zero_shot"]
 
 # Fig. 6 of the paper adds leads in this order.
 PAPER_ORDER = tuple(ORDERS["paper"])
@@ -95,6 +97,45 @@ def lead_sweep(
     sets = [_leads(count) for count in counts] + ([(lead,) for lead in PAPER_ORDER] if single else [])
     reports = _evaluate(model, dataset, sets, part, resamples, seed, batch_size, progress)
     return Sweep(counts, reports[: len(counts)], dict(zip(PAPER_ORDER, reports[len(counts) :])))
+
+
+def answers(model, records, classes):
+    """Probabilities for each recording, or why it has none: one that cannot be scored does not spoil its batch.
+
+    Parameters
+    ----------
+    model : KMERL
+        Anything with ``predict_proba(records, classes) -> (n, classes)``.
+    records : dict
+        ``{key: Record}``.
+    classes : list of str
+
+    Returns
+    -------
+    dict
+        ``{key: ndarray (classes,) or ValueError}``.
+
+    Raises
+    ------
+    ValueError
+        What the model says where it refuses every one of them.
+    """
+    if not records:
+        return {}
+    try:
+        return dict(zip(records, _checked(model.predict_proba(list(records.values()), classes), len(records), classes)))
+    except ValueError:
+        if len(records) == 1:
+            raise
+    found, refused = {}, 0
+    for key, record in records.items():
+        try:
+            found.update(answers(model, {key: record}, classes))
+        except ValueError as error:
+            found[key], refused = error, refused + 1
+    if refused == len(records):  # not the recordings' fault
+        raise next(iter(found.values()))
+    return found
 
 
 class Report:
@@ -230,6 +271,20 @@ class Report:
         str
         """
         return _write(path, _json(self.to_dict()))
+
+    def to_csv(self, path=None):
+        """Scores and labels, a line a recording; written to `path` where one is given.
+
+        Returns
+        -------
+        str
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["record", "patient", *self.classes, *(f"{c} (label)" for c in self.classes)])
+        for record, patient, scores, labels in zip(self.records, self.patients, self.scores, self.labels):
+            writer.writerow([record, patient, *(f"{p:.6f}" for p in scores), *map(int, labels)])
+        return _write(path, text.getvalue())
 
     def plot(self):
         """AUROC of each class with its interval, and the macro average.
@@ -452,31 +507,19 @@ def _score(model, dataset, lead_sets, indices, batch_size, progress):
                     else:
                         given[place] = cut
                         fewer[s] += len(cut.leads) < len(leads)
-                answers = _predict(model, given, dataset.classes)
-                for place, answer in answers.items():
+                try:
+                    found = answers(model, given, dataset.classes)
+                except ValueError as error:
+                    if len(given) > 1 or begin == 0:
+                        raise
+                    found = dict.fromkeys(given, error)  # a last batch of one
+                for place, answer in found.items():
                     if isinstance(answer, Exception):
                         reasons[s][place] = str(answer)
                     else:
                         scores[s, place] = answer
                 bar.update(len(places))
     return list(zip(scores, reasons, fewer))
-
-
-def _predict(model, records, classes):
-    """{place: scores or the error}. One recording that cannot be scored does not spoil its batch."""
-    if not records:
-        return {}
-    try:
-        return dict(zip(records, _checked(model.predict_proba(list(records.values()), classes), len(records), classes)))
-    except ValueError as error:
-        if len(records) == 1:
-            return {place: error for place in records}
-    answers = {}
-    for place, record in records.items():
-        answers.update(_predict(model, {place: record}, classes))
-    if all(isinstance(answer, Exception) for answer in answers.values()):
-        raise next(iter(answers.values()))  # not the recordings' fault
-    return answers
 
 
 def _checked(scores, n, classes):
