@@ -21,7 +21,17 @@ from kmerl.table import Table
 __all__ = ["main"]
 
 # What kmerl raises when its input is bad; anything else is a mistake of kmerl's and shows its traceback.
-BAD_INPUT = (ValueError, TypeError, KeyError, IndexError, OverflowError, RuntimeError, MemoryError, ImportError, OSError)
+BAD_INPUT = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    ImportError,
+    OSError,
+)
 INTERRUPTED = 130
 BATCH = 64
 
@@ -73,7 +83,9 @@ def _one_line(error):
 
 
 def _parser(argv):
-    parser = argparse.ArgumentParser(prog="kmerl", description="Zero-shot answers about ECGs, from any leads.")
+    parser = argparse.ArgumentParser(
+        prog="kmerl", description="Zero-shot answers about ECGs, from any leads."
+    )
     parser.add_argument("--version", action="version", version=f"kmerl {kmerl.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs, in the order of a project")
 
@@ -87,18 +99,40 @@ def _parser(argv):
     add("--out", metavar="FOLDER", default="kmerl-demo", help="where to work (default: %(default)s)")
 
     store = verb(
-        _store, "recordings and reports into a store", lambda a: f"{a.out} goes on when the same command is run again"
+        _store,
+        "recordings and reports into a store",
+        lambda a: f"{a.out} goes on when the same command is run again",
     )
     add = store.add_argument
     add("out", metavar="OUT", help="folder of the store")
     add("records", metavar="RECORD", nargs="+", help="WFDB record, or a folder: all records below it")
-    add("--reports", metavar="CSV", help="reports: columns record, report and, where there are patients, patient")
+    add(
+        "--reports",
+        metavar="CSV",
+        help="reports: columns record, report and, where there are patients, patient",
+    )
     add("--patients", metavar="CSV", help="patients: columns record, patient")
-    add("--record-column", metavar="NAME", default="record", help="its name in the CSV (default: %(default)s)")
-    add("--report-column", metavar="NAME", default="report", help="its name in the CSV (default: %(default)s)")
-    add("--patient-column", metavar="NAME", default="patient", help="its name in the CSV (default: %(default)s)")
-    add("--seconds", type=_seconds, default=10.0, help="how much to keep of each recording; all (default: 10)")
-    add("--validation", type=float, default=0.1, help="share of the patients to validate on (default: %(default)s)")
+    add(
+        "--record-column", metavar="NAME", default="record", help="its name in the CSV (default: %(default)s)"
+    )
+    add(
+        "--report-column", metavar="NAME", default="report", help="its name in the CSV (default: %(default)s)"
+    )
+    add(
+        "--patient-column",
+        metavar="NAME",
+        default="patient",
+        help="its name in the CSV (default: %(default)s)",
+    )
+    add(
+        "--seconds", type=_seconds, default=10.0, help="how much to keep of each recording; all (default: 10)"
+    )
+    add(
+        "--validation",
+        type=float,
+        default=0.1,
+        help="share of the patients to validate on (default: %(default)s)",
+    )
     add("--seed", type=int, default=0, help="of the split (default: %(default)s)")
     add("--no-verify", action="store_true", help="read recordings whose checksums do not agree, too")
     _quiet(store)
@@ -107,7 +141,12 @@ def _parser(argv):
     add = label.add_argument
     add("store", metavar="STORE")
     add("--vocabulary", metavar="JSON", help="a vocabulary file (default: the one that comes with kmerl)")
-    add("--hedged", choices=("drop", "keep"), default="drop", help='"possible ..." counts or not (default: %(default)s)')
+    add(
+        "--hedged",
+        choices=("drop", "keep"),
+        default="drop",
+        help='"possible ..." counts or not (default: %(default)s)',
+    )
     _quiet(label)
 
     embed = verb(
@@ -133,7 +172,12 @@ def _parser(argv):
     )  # fmt: skip
     add = pretrain.add_argument
     add("store", metavar="STORE")
-    add("--out", metavar="RUN", required=True, help="folder for the log and the checkpoints; an unfinished one goes on")
+    add(
+        "--out",
+        metavar="RUN",
+        required=True,
+        help="folder for the log and the checkpoints; an unfinished one goes on",
+    )
     add("--max-steps", metavar="N", type=int, help="stop after so many steps in all")
     add("--preset", metavar="NAME", help='a named configuration, such as "paper"')
     if argv[:1] == ["pretrain"]:
@@ -155,15 +199,40 @@ def _parser(argv):
     add = evaluate.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a .safetensors file, or a name from kmerl.list_models()")
     add("folder", metavar="FOLDER", help="recordings with a CSV of labels, PTB-XL, or CPSC2018")
-    add("--dataset", choices=("auto", "folder", "ptbxl", "cpsc2018"), default="auto", help="default: what the folder holds")
-    add("--labels", metavar="CSV", help="columns record, patient, split, and 0/1 for each class (default: labels.csv)")
+    add(
+        "--dataset",
+        choices=("auto", "folder", "ptbxl", "cpsc2018"),
+        default="auto",
+        help="default: what the folder holds",
+    )
+    add(
+        "--labels",
+        metavar="CSV",
+        help="columns record, patient, split, and 0/1 for each class (default: labels.csv)",
+    )
     add("--task", choices=("super", "sub", "form", "rhythm"), help="of PTB-XL (default: super)")
-    add("--leads", metavar="K|NAMES", type=_lead_choice, default=12, help='first K leads, or names (default: %(default)s)')
+    add(
+        "--leads",
+        metavar="K|NAMES",
+        type=_lead_choice,
+        default=12,
+        help="first K leads, or names (default: %(default)s)",
+    )
     add("--sweep", action="store_true", help="the first 1, 2, ... 12 leads, and each single one")
-    add("--part", choices=("test", "validation", "train", "all"), help="default: test, or all where there is no test")
+    add(
+        "--part",
+        choices=("test", "validation", "train", "all"),
+        help="default: test, or all where there is no test",
+    )
     add("--resamples", type=int, default=1000, help="of the bootstrap over patients (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    add("--out", metavar="FILE", action="append", default=[], help="write .json, .md, .csv (scores) or a picture; repeat")
+    add(
+        "--out",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="write .json, .md, .csv (scores) or a picture; repeat",
+    )
     add("--json", action="store_true", help="print JSON")
     _add_text_encoder(evaluate)
     _quiet(evaluate)
@@ -174,14 +243,21 @@ def _parser(argv):
     add("--checkpoint", metavar="CHECKPOINT", help="whose attention to show")
     add("--class", metavar="NAME", dest="finding", help="the finding to attend to; needs --checkpoint")
     add("--leads", metavar="NAMES", type=_names, help="draw these leads only")
-    add("--layout", choices=("auto", "grid", "rows"), default="auto", help="3 x 4 grid with rhythm strip, or rows")
+    add(
+        "--layout",
+        choices=("auto", "grid", "rows"),
+        default="auto",
+        help="3 x 4 grid with rhythm strip, or rows",
+    )
     add("--start", metavar="SECONDS", type=float, default=0.0)
     add("--seconds", type=_seconds, default=10.0, help="how much to draw; all (default: 10)")
     add("--out", metavar="FILE", help=".png, .pdf or .svg (default: the record's name with .png, here)")
     _add_text_encoder(plot)
 
     info = verb(_info, "what a file or folder is")
-    info.add_argument("path", metavar="PATH", help="a record, store, run, checkpoint, vocabulary or text encoder")
+    info.add_argument(
+        "path", metavar="PATH", help="a record, store, run, checkpoint, vocabulary or text encoder"
+    )
     return parser
 
 
@@ -194,13 +270,18 @@ def _quiet(parser):
 
 def _add_classes(parser):
     parser.add_argument(
-        "--classes", metavar="NAMES", type=_names, help='names of classes, separated by commas; "a, b" in quotes is one'
+        "--classes",
+        metavar="NAMES",
+        type=_names,
+        help='names of classes, separated by commas; "a, b" in quotes is one',
     )
 
 
 def _add_text_encoder(parser):
     parser.add_argument(
-        "--encoder", metavar="FOLDER", help="text encoder, for classes that the checkpoint does not know by name"
+        "--encoder",
+        metavar="FOLDER",
+        help="text encoder, for classes that the checkpoint does not know by name",
     )
 
 
@@ -229,7 +310,9 @@ def _masked_leads(text):
     """9,10,11 or 9:0.5,10:0.25,11:0.25"""
     try:
         if ":" in text:
-            return {int(count): float(weight) for count, weight in (part.split(":") for part in text.split(","))}
+            return {
+                int(count): float(weight) for count, weight in (part.split(":") for part in text.split(","))
+            }
         return tuple(int(count) for count in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not like 9,10,11 or 9:0.5,10:0.5") from None
@@ -254,7 +337,9 @@ def _add_config(parser):
     for field in dataclasses.fields(Config):
         kind = str(field.type)
         options = {"dest": f"config_{field.name}", "default": argparse.SUPPRESS}
-        options["help"] = f"{described.get(field.name, '')} (default: {field.default})".strip().replace("%", "%%")
+        options["help"] = f"{described.get(field.name, '')} (default: {field.default})".strip().replace(
+            "%", "%%"
+        )
         if "bool" in kind:
             options["action"] = argparse.BooleanOptionalAction
         elif field.name in special:
@@ -302,7 +387,9 @@ def _store(arguments):
         elif arguments.patient_column != "patient":
             table.need(arguments.patient_column)
     if arguments.patients is not None:
-        patients = _Annotations(arguments.patients, arguments.record_column).of(paths, named, arguments.patient_column)
+        patients = _Annotations(arguments.patients, arguments.record_column).of(
+            paths, named, arguments.patient_column
+        )
     store = kmerl.Store.create(
         arguments.out,
         paths,
@@ -330,22 +417,34 @@ def _store(arguments):
 
 def _label(arguments):
     """Find in each report which entities it asserts; they are what the model learns to answer."""
-    vocabulary = kmerl.Vocabulary.load(arguments.vocabulary) if arguments.vocabulary else kmerl.Vocabulary.default()
+    vocabulary = (
+        kmerl.Vocabulary.load(arguments.vocabulary) if arguments.vocabulary else kmerl.Vocabulary.default()
+    )
     store = kmerl.Store.open(arguments.store)
     store.label(vocabulary, hedged=arguments.hedged, progress=not arguments.quiet)
     counts = np.asarray(store.labels).sum(axis=0, dtype=np.int64)
     names = list(store.entities)
-    found = sorted(((int(n), name) for n, name in zip(counts, names) if n), reverse=True)
+    found = sorted(((int(n), name) for n, name in zip(counts, names, strict=True) if n), reverse=True)
     bare = int((np.asarray(store.labels).sum(axis=1) == 0).sum())
-    _say(f"{arguments.store}: {len(found)} of {len(names)} entities found; {bare:,} of {len(store):,} recordings have none")
-    _say("  most frequent: " + ", ".join(f"{name} ({n:,})" for n, name in found[:8]) if found else "  nothing found")
+    _say(
+        f"{arguments.store}: {len(found)} of {len(names)} entities found; {bare:,} of {len(store):,} recordings have none"
+    )
+    _say(
+        "  most frequent: " + ", ".join(f"{name} ({n:,})" for n, name in found[:8])
+        if found
+        else "  nothing found"
+    )
     _next("embed", arguments.store, "--encoder", "FOLDER")
 
 
 def _embed(arguments):
     """Embed each distinct report and entity name once with a frozen text encoder."""
     store = kmerl.Store.open(arguments.store)
-    encoder = kmerl.sample_embeddings() if arguments.encoder == "sample" else kmerl.TextEncoder.load(arguments.encoder)
+    encoder = (
+        kmerl.sample_embeddings()
+        if arguments.encoder == "sample"
+        else kmerl.TextEncoder.load(arguments.encoder)
+    )
     store.embed(
         encoder,
         report_pooling=arguments.report_pooling,
@@ -362,16 +461,30 @@ def _embed(arguments):
 
 def _pretrain(arguments):
     """Train a model on a labelled and embedded store. A run that was broken off goes on where it stopped."""
-    given = {name.removeprefix("config_"): value for name, value in vars(arguments).items() if name.startswith("config_")}
+    given = {
+        name.removeprefix("config_"): value
+        for name, value in vars(arguments).items()
+        if name.startswith("config_")
+    }
     if arguments.preset is not None:
         given["preset"] = arguments.preset
     model = kmerl.KMERL(**given)
     store = kmerl.Store.open(arguments.store)
     model.fit(store, out=arguments.out, max_steps=arguments.max_steps, progress=not arguments.quiet)
     log = _read_log(arguments.out)
-    _say(f"{arguments.out}: {log['steps']:,} steps, loss {_short(log['loss'])}, validation loss {_short(log['best'])} at best")
-    _say(f"  {arguments.out}/best.safetensors has the lowest validation loss, {arguments.out}/last.safetensors is the last")
-    _next("predict", f"{arguments.out}/best.safetensors", "RECORD", "--classes", "atrial fibrillation,normal ecg")
+    _say(
+        f"{arguments.out}: {log['steps']:,} steps, loss {_short(log['loss'])}, validation loss {_short(log['best'])} at best"
+    )
+    _say(
+        f"  {arguments.out}/best.safetensors has the lowest validation loss, {arguments.out}/last.safetensors is the last"
+    )
+    _next(
+        "predict",
+        f"{arguments.out}/best.safetensors",
+        "RECORD",
+        "--classes",
+        "atrial fibrillation,normal ecg",
+    )
 
 
 def _predict(arguments):
@@ -405,7 +518,11 @@ def _predict(arguments):
 
 def _predict_json(rows, classes, arguments):
     found = [
-        {"record": path, "leads": list(leads), "probabilities": dict(zip(classes, map(_rounded, answer)))}
+        {
+            "record": path,
+            "leads": list(leads),
+            "probabilities": dict(zip(classes, map(_rounded, answer), strict=True)),
+        }
         for path, leads, answer in rows
     ]
     print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -436,9 +553,13 @@ def _evaluate(arguments):
 
     for path in arguments.out:
         if not path.lower().endswith((".json", ".md", ".csv", ".png", ".pdf", ".svg")):
-            raise ValueError(f"--out {path}: expected a name that ends in .json, .md, .csv, .png, .pdf or .svg")
+            raise ValueError(
+                f"--out {path}: expected a name that ends in .json, .md, .csv, .png, .pdf or .svg"
+            )
         if path.lower().endswith(".csv") and arguments.sweep:
-            raise ValueError(f"--out {path}: a sweep has many scores for a recording; .csv goes without --sweep")
+            raise ValueError(
+                f"--out {path}: a sweep has many scores for a recording; .csv goes without --sweep"
+            )
     model = _model(arguments)
     dataset = _dataset(arguments)
     options = {name: getattr(arguments, name) for name in ("part", "resamples", "seed")}
@@ -465,7 +586,8 @@ def _evaluate(arguments):
 
 
 def _plot(arguments):
-    """Draw a recording on ECG paper: 25 mm/s, 10 mm/mV; with --checkpoint and --class what a finding attends to."""
+    """Draw a recording on ECG paper: 25 mm/s, 10 mm/mV; with --checkpoint and --class what a finding attends
+    to."""
     if (arguments.checkpoint is None) != (arguments.finding is None):
         raise ValueError("--checkpoint and --class belong together: whose attention, and to what")
     record = kmerl.read_record(arguments.record, leads="known")
@@ -496,7 +618,9 @@ def _info(arguments):
         for file, describe in INSIDE.items():
             if (path / file).exists():
                 return describe(path)
-        raise ValueError(f"{path}: a folder that is no store, run, text encoder or data set; has none of {', '.join(INSIDE)}")
+        raise ValueError(
+            f"{path}: a folder that is no store, run, text encoder or data set; has none of {', '.join(INSIDE)}"
+        )
     if path.suffix == ".safetensors":
         return _info_checkpoint(path)
     if path.suffix == ".json":
@@ -525,7 +649,9 @@ def _info_unfinished(path):
 def _info_run(path):
     log = _read_log(path)
     _say(f"{path}: a pretraining run")
-    _say(f"  {log['steps']:,} steps, loss {_short(log['loss'])}, validation loss {_short(log['best'])} at best")
+    _say(
+        f"  {log['steps']:,} steps, loss {_short(log['loss'])}, validation loss {_short(log['best'])} at best"
+    )
     for name in ("best.safetensors", "last.safetensors"):
         if (path / name).is_file():
             return _info_checkpoint(path / name)
@@ -538,8 +664,12 @@ def _info_checkpoint(path):
     config = checkpoint.config
     count = sum(array.size for array in checkpoint.parameters.values())
     _say(f"{path}: a checkpoint")
-    _say(f"  size {config.size}: width {config.width}, depth {config.depth}, heads {config.heads}; {count:,} parameters")
-    _say(f"  {config.seconds:g} s at {config.fs:g} Hz, segments of {config.segment_samples}, {config.normalisation} normalisation")
+    _say(
+        f"  size {config.size}: width {config.width}, depth {config.depth}, heads {config.heads}; {count:,} parameters"
+    )
+    _say(
+        f"  {config.seconds:g} s at {config.fs:g} Hz, segments of {config.segment_samples}, {config.normalisation} normalisation"
+    )
     _say(f"  text encoder {checkpoint.text_encoder or 'none'}, {config.text_width} wide")
     _say(f"  answers {len(checkpoint.names.texts) if checkpoint.names else 0:,} names without a text encoder")
     for name, value in checkpoint.training.items():
@@ -559,7 +689,9 @@ def _info_vocabulary(path):
 def _info_text_encoder(path):
     encoder = kmerl.TextEncoder.load(path)
     _say(f"{path}: a text encoder, {encoder.id}")
-    _say(f"  embeddings {encoder.width} wide, up to {encoder.max_length} tokens, poolings {', '.join(encoder.poolings)}")
+    _say(
+        f"  embeddings {encoder.width} wide, up to {encoder.max_length} tokens, poolings {', '.join(encoder.poolings)}"
+    )
     _next("embed", "STORE", "--encoder", path)
 
 
@@ -569,7 +701,7 @@ def _info_dataset(path):
     dataset = datasets.ptbxl(path) if (path / "ptbxl_database.csv").is_file() else datasets.folder(path)
     _say(f"{path}: a data set, {len(dataset):,} recordings of {len(set(dataset.patients)):,} patients")
     _say("  " + ", ".join(f"{len(indices):,} {part}" for part, indices in dataset.split.items()))
-    for name, count in zip(dataset.classes, dataset.labels.sum(axis=0, dtype=np.int64)):
+    for name, count in zip(dataset.classes, dataset.labels.sum(axis=0, dtype=np.int64), strict=True):
         _say(f"  {name}: {count:,}")
     for note in dataset.notes:
         _say(f"  {note}")
@@ -591,7 +723,9 @@ def _info_record(path):
     record = kmerl.read_record(path)
     missing = float(np.mean(~np.isfinite(record.signal)))
     _say(f"{path}: a recording")
-    _say(f"  {record.signal.shape[1] / record.fs:g} s at {record.fs:g} Hz, {len(record.leads)} leads: {' '.join(record.leads)}")
+    _say(
+        f"  {record.signal.shape[1] / record.fs:g} s at {record.fs:g} Hz, {len(record.leads)} leads: {' '.join(record.leads)}"
+    )
     known = record.signal[np.isfinite(record.signal)]
     if len(known):
         _say(f"  {known.min():.3f} to {known.max():.3f} mV, {100 * missing:.2g} % of the samples missing")
@@ -638,7 +772,11 @@ def _dataset(arguments):
         kind = "folder"
         if arguments.labels is None and (folder / "ptbxl_database.csv").is_file():
             kind = "ptbxl"
-        elif arguments.labels is None and not (folder / "labels.csv").is_file() and any(folder.rglob("A0*.hea")):
+        elif (
+            arguments.labels is None
+            and not (folder / "labels.csv").is_file()
+            and any(folder.rglob("A0*.hea"))
+        ):
             kind = "cpsc2018"
     if arguments.task is not None and kind != "ptbxl":
         raise ValueError(f"--task belongs to PTB-XL, {folder} is read as {kind}")
@@ -689,7 +827,7 @@ class _Annotations(Table):
     def of(self, paths, named, column):
         """What `column` says of each record; "" where there is no line for it."""
         self.need(column)
-        rows = [self._row(path, name) for path, name in zip(paths, named)]
+        rows = [self._row(path, name) for path, name in zip(paths, named, strict=True)]
         if not any(row is not None for row in rows):
             raise ValueError(
                 f"{self.name} has no line about any of the {len(paths):,} recordings: its first is about "

@@ -56,7 +56,8 @@ class Dataset:
         return len(self.paths)
 
     def __getitem__(self, index):
-        """Recording `index` as a `Record`, read now; signals that are none of the twelve leads are left out."""
+        """Recording `index` as a `Record`, read now; signals that are none of the twelve leads are left
+        out."""
         from kmerl.record import read_record
 
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
@@ -71,7 +72,8 @@ class Dataset:
     def __repr__(self):
         parts = ", ".join(f"{len(indices):,} {part}" for part, indices in self.split.items())
         patients = f"{len(set(self.patients)):,} patients"
-        return f"<Dataset {self.name}: {len(self):,} recordings of {patients}, {len(self.classes)} classes; {parts}>"
+        recordings = f"{len(self):,} recordings of {patients}"
+        return f"<Dataset {self.name}: {recordings}, {len(self.classes)} classes; {parts}>"
 
     def subset(self, part):
         """The recordings of one part of the split, as a data set of its own.
@@ -112,10 +114,10 @@ class Dataset:
 def folder(path, labels="labels.csv"):
     """WFDB recordings in a folder, with a CSV of labels.
 
-    The CSV has a header and a line a recording. Column ``record`` is the recording's path from the folder, with or
-    without ending; ``patient`` its patient (without the column each recording is its own patient); ``split`` one of
-    train, validation, test (without the column all are test). Every other column is a class, its name what a model
-    is asked for, with 0 or 1 in each line.
+    The CSV has a header and a line a recording. Column ``record`` is the recording's path from the folder,
+    with or without ending; ``patient`` its patient (without the column each recording is its own patient);
+    ``split`` one of train, validation, test (without the column all are test). Every other column is a class,
+    its name what a model is asked for, with 0 or 1 in each line.
 
     Parameters
     ----------
@@ -147,7 +149,9 @@ def folder(path, labels="labels.csv"):
         raise FileNotFoundError(f"{str(path)!r} has no file {str(labels)!r}; {FOLDER_LAYOUT}")
     table = Table(path / labels)
     if "record" not in table.header:
-        raise ValueError(f'{table.name} has no column "record", it has {", ".join(table.header[:8])}; {FOLDER_LAYOUT}')
+        raise ValueError(
+            f'{table.name} has no column "record", it has {", ".join(table.header[:8])}; {FOLDER_LAYOUT}'
+        )
     classes = [column for column in table.header if column not in ("record", "patient", "split")]
     if not classes:
         raise ValueError(f"{table.name} has no class: every column but record, patient and split is one")
@@ -162,13 +166,19 @@ def folder(path, labels="labels.csv"):
             raise ValueError(f'{table.at(i)}, column "record": {record!r} is in line {seen[record]} too')
         seen[record] = table.line(i)
         for k, column in enumerate(classes):
-            values[i, k] = table.bit(i, column, hint=" (every column but record, patient and split is a class)")
+            values[i, k] = table.bit(
+                i, column, hint=" (every column but record, patient and split is a class)"
+            )
         patient = row.get("patient", record)
         if not patient:
-            raise ValueError(f'{table.at(i)}, column "patient": empty; repeat the record for a patient of its own')
+            raise ValueError(
+                f'{table.at(i)}, column "patient": empty; repeat the record for a patient of its own'
+            )
         part = row.get("split", "test").lower()
         if part not in PARTS:
-            raise ValueError(f'{table.at(i)}, column "split": got {row["split"]!r}, expected {", ".join(PARTS)}')
+            raise ValueError(
+                f'{table.at(i)}, column "split": got {row["split"]!r}, expected {", ".join(PARTS)}'
+            )
         if _is_there(path / record):
             keep.append(i)
             paths.append(str(path / record))
@@ -176,7 +186,9 @@ def folder(path, labels="labels.csv"):
             parts.append(part)
     if not keep:
         first = str(path / _without_ending(table.rows[0]["record"])) + ".hea"
-        raise FileNotFoundError(f"none of the {len(table.rows)} recordings of {table.name} is there: no file {first!r}")
+        raise FileNotFoundError(
+            f"none of the {len(table.rows)} recordings of {table.name} is there: no file {first!r}"
+        )
     if "patient" not in table.header:
         notes.append("no patients given: each recording counts as a patient of its own")
     if "split" not in table.header:
@@ -190,7 +202,14 @@ def folder(path, labels="labels.csv"):
         notes.append(f"{len(straddling)} patients are in more than one part of the split")
         warnings.warn(f"{notes[-1]}, which flatters results: {some(straddling)}", stacklevel=2)
     return Dataset(
-        path.resolve().name, paths, values[keep], classes, patients, _split(parts), listed=len(table.rows), notes=notes
+        path.resolve().name,
+        paths,
+        values[keep],
+        classes,
+        patients,
+        _split(parts),
+        listed=len(table.rows),
+        notes=notes,
     )
 
 
@@ -203,36 +222,40 @@ FOLDER_LAYOUT = (
 # ---- PTB-XL ----
 
 PTBXL_LAYOUT = (
-    "expected PTB-XL 1.0.3 as unpacked from https://physionet.org/content/ptb-xl/1.0.3/ : ptbxl_database.csv, "
-    "scp_statements.csv, records500/00000/00001_hr.hea and so on (records100/ for fs=100); a part of it is enough"
+    "expected PTB-XL 1.0.3 as unpacked from https://physionet.org/content/ptb-xl/1.0.3/ : "
+    "ptbxl_database.csv, scp_statements.csv, records500/00000/00001_hr.hea and so on (records100/ for "
+    "fs=100); a part of it is enough"
 )
 
 # SPEC 9; the codes of scp_statements.csv without their padding "_".
 PTBXL_CODES = {
     "super": "NORM MI STTC CD HYP",
-    "sub": "NORM AMI IMI LMI PMI STTC ISC ISCA ISCI NST LAFB/LPFB IRBBB ILBBB CLBBB CRBBB AVB IVCD WPW LVH RVH SEHYP "
-    "LAO/LAE RAO/RAE",
+    "sub": "NORM AMI IMI LMI PMI STTC ISC ISCA ISCI NST LAFB/LPFB IRBBB ILBBB CLBBB CRBBB AVB IVCD WPW LVH "
+    "RVH SEHYP LAO/LAE RAO/RAE",
     "form": "ABQRS PVC STD VCLVH QWAVE LOWT NT PAC LPR INVT LVOLT HVOLT TAB STE PRC(S) NDT NST DIG LNGQT",
     "rhythm": "SR AFIB STACH SARRH SBRAD PACE SVARR BIGU AFLT SVTAC PSVT TRIGU",
 }
-PTBXL_SIZES = {"super": 21388, "sub": 21388, "form": 8978, "rhythm": 21030}  # of version 1.0.3 (the paper's Table 3)
+PTBXL_SIZES = {
+    "super": 21388,
+    "sub": 21388,
+    "form": 8978,
+    "rhythm": 21030,
+}  # of version 1.0.3 (the paper's Table 3)
 
 # ecg_id of the 38 duplicates that older versions have and 1.0.3 has not.
-PTBXL_DUPLICATES = frozenset(
-    map(
-        int,
-        "137 139 140 141 142 143 145 456 458 459 461 462 2506 2511 3795 3798 3800 3801 3832 5817 7777 7779 7782 9821 "
-        "9825 9888 11810 11814 11815 11817 11838 13791 13793 13796 13797 13799 15742 18150".split(),
-    )
-)
+PTBXL_DUPLICATES = {
+    137, 139, 140, 141, 142, 143, 145, 456, 458, 459, 461, 462, 2506, 2511, 3795, 3798, 3800, 3801,
+    3832, 5817, 7777, 7779, 7782, 9821, 9825, 9888, 11810, 11814, 11815, 11817, 11838, 13791, 13793,
+    13796, 13797, 13799, 15742, 18150,
+}  # fmt: skip
 
 
 def ptbxl(path, task="super", *, fs=500):
     """PTB-XL 1.0.3 [1]_ from a local folder, whole or in part.
 
-    Labels are the statements of ``scp_codes`` whatever their likelihood; recordings without a label of the task are
-    left out (21,388, 21,388, 8,978 and 21,030 remain of the whole), and so are the 38 duplicates that versions
-    before 1.0.3 hold. The split is the data set's: folds 1-8 train, 9 validation, 10 test.
+    Labels are the statements of ``scp_codes`` whatever their likelihood; recordings without a label of the
+    task are left out (21,388, 21,388, 8,978 and 21,030 remain of the whole), and so are the 38 duplicates
+    that versions before 1.0.3 hold. The split is the data set's: folds 1-8 train, 9 validation, 10 test.
 
     Parameters
     ----------
@@ -292,7 +315,9 @@ def ptbxl(path, task="super", *, fs=500):
         fold = database.whole(i, "strat_fold")
         parts.append("test" if fold == "10" else "validation" if fold == "9" else "train")
     if not paths:
-        raise FileNotFoundError(f"{str(path)!r} has none of the recordings of its {database.name}; {PTBXL_LAYOUT}")
+        raise FileNotFoundError(
+            f"{str(path)!r} has none of the recordings of its {database.name}; {PTBXL_LAYOUT}"
+        )
     dataset = Dataset(
         f"ptbxl-{task}",
         paths,
@@ -304,7 +329,9 @@ def ptbxl(path, task="super", *, fs=500):
         listed=PTBXL_SIZES[task],
     )
     if len(dataset) < dataset.listed:
-        dataset.notes.append(f"partial copy: {len(dataset):,} of PTB-XL's {dataset.listed:,} recordings of this task")
+        dataset.notes.append(
+            f"partial copy: {len(dataset):,} of PTB-XL's {dataset.listed:,} recordings of this task"
+        )
     if duplicates:
         dataset.notes.append(f"left out: {duplicates} duplicates, which version 1.0.3 no longer has")
     return dataset
@@ -323,10 +350,14 @@ def _statement_columns(statements, task, codes):
         if code in codes:
             columns[row["code"]] = codes.index(code)
         elif code:
-            raise ValueError(f"{statements.at(i)}: {code!r} is no class of PTB-XL's task {task!r}; another version?")
+            raise ValueError(
+                f"{statements.at(i)}: {code!r} is no class of PTB-XL's task {task!r}; another version?"
+            )
     missing = set(range(len(codes))) - set(columns.values())
     if missing:
-        raise ValueError(f"{statements.name} lacks the classes {', '.join(codes[k] for k in sorted(missing))}")
+        raise ValueError(
+            f"{statements.name} lacks the classes {', '.join(codes[k] for k in sorted(missing))}"
+        )
     return columns
 
 
@@ -345,8 +376,8 @@ def _statements(database, i):
 
 CPSC2018_LAYOUT = (
     "expected the training set of the China Physiological Signal Challenge 2018 as PhysioNet distributes it "
-    "(https://physionet.org/content/challenge-2021/1.0.3/ , folder training/cpsc_2018): A0001.hea, A0001.mat and so "
-    "on, in the folder or folders below it; a part of it is enough"
+    "(https://physionet.org/content/challenge-2021/1.0.3/ , folder training/cpsc_2018): A0001.hea, A0001.mat "
+    "and so on, in the folder or folders below it; a part of it is enough"
 )
 
 # code: what #Dx says, in the Challenges' SNOMED CT and in the older headers' words
@@ -367,8 +398,8 @@ CPSC2018_SIZE = 6877
 def cpsc2018(path):
     """CPSC2018 [1]_, nine classes, from a local folder, whole or in part.
 
-    Labels are read from the headers' ``#Dx`` lines. Patients were not published: each recording is its own. There is
-    no published split: all recordings are test.
+    Labels are read from the headers' ``#Dx`` lines. Patients were not published: each recording is its own.
+    There is no published split: all recordings are test.
 
     Parameters
     ----------
@@ -388,22 +419,23 @@ def cpsc2018(path):
 
     References
     ----------
-    .. [1] Liu et al. 2018, "An open access database for evaluating the algorithms of electrocardiogram rhythm and
+    .. [1] Liu et al. 2018, "An open access database for evaluating the algorithms of electrocardiogram rhythm
+    and
        morphology abnormality detection", doi:10.1166/jmihi.2018.2442.
     """
     path = pathlib.Path(path)
     headers = sorted(path.rglob("[AQ][0-9][0-9][0-9][0-9].hea"), key=lambda header: header.stem)
     if not headers:
         raise FileNotFoundError(f"{str(path)!r} has no recording A0001.hea; {CPSC2018_LAYOUT}")
-    codes = list(CPSC2018_DX)
+    codes, spoken = list(CPSC2018_DX), [words[1] for words in CPSC2018_DX.values()]
     columns = {word: k for k, words in enumerate(CPSC2018_DX.values()) for word in words}
     labels = np.zeros((len(headers), len(codes)), np.uint8)
     for i, header in enumerate(headers):
         for word in _dx(header):
             if word not in columns:
                 raise ValueError(
-                    f"{header.name}: #Dx has {word!r}, expected {', '.join(w for _, w in CPSC2018_DX.values())} "
-                    "or their SNOMED CT codes; is this CPSC2018?"
+                    f"{header.name}: #Dx has {word!r}, expected {', '.join(spoken)} or their SNOMED CT "
+                    "codes; is this CPSC2018?"
                 )
             labels[i, columns[word]] = 1
     dataset = Dataset(
@@ -452,7 +484,7 @@ def _split(parts):
 
 def _straddling(patients, parts):
     first = {}
-    return sorted({p for p, part in zip(patients, parts) if first.setdefault(p, part) != part})
+    return sorted({p for p, part in zip(patients, parts, strict=True) if first.setdefault(p, part) != part})
 
 
 def _class_names(dataset, task, codes):

@@ -265,7 +265,8 @@ def bootstrap(
     skipped = [] if metric in _CALIBRATION else _warn(y, classes)
     names = range(y.shape[1]) if classes is None else classes
     rows = [
-        {"estimate": float(e), "low": float(lo), "high": float(hi), "resamples": int(c)} for e, lo, hi, c in zip(*values)
+        {"estimate": float(e), "low": float(lo), "high": float(hi), "resamples": int(c)}
+        for e, lo, hi, c in zip(*values, strict=True)
     ]
     macro = rows.pop()
     return Bootstrap(
@@ -273,7 +274,7 @@ def bootstrap(
         macro["low"],
         macro["high"],
         skipped,
-        dict(zip(names, rows)),
+        dict(zip(names, rows, strict=True)),
         metric,
         n,
         patients,
@@ -308,7 +309,9 @@ def _check(y, p, classes=None, probabilities=False):
         raise ValueError(f"y holds {y[wrong][0]:g} ({where(wrong)}), expected 0 or 1")
     wrong = ~np.isfinite(p)
     if wrong.any():
-        raise ValueError(f"p holds {p[wrong][0]:g} ({where(wrong)}; {wrong.sum()} in all), expected finite numbers")
+        raise ValueError(
+            f"p holds {p[wrong][0]:g} ({where(wrong)}; {wrong.sum()} in all), expected finite numbers"
+        )
     if probabilities:
         wrong = (p < 0) | (p > 1)
         if wrong.any():
@@ -338,7 +341,9 @@ def _threshold(threshold, metric, count):
             raise ValueError(f'threshold belongs to metric="f1", not to {metric!r}')
         return None
     if threshold is None:
-        raise ValueError('threshold is missing: metric="f1" needs one chosen on other recordings (f1_threshold)')
+        raise ValueError(
+            'threshold is missing: metric="f1" needs one chosen on other recordings (f1_threshold)'
+        )
     threshold = _numbers(threshold, "threshold").astype(np.float64)
     if threshold.shape not in ((), (count,)):
         raise ValueError(f"threshold has shape {threshold.shape}, expected one number or ({count},)")
@@ -360,7 +365,9 @@ def _patients(groups, n):
         try:
             patient[i] = numbers.setdefault(group, len(numbers))
         except TypeError:
-            raise TypeError(f"groups[{i}] is {type(group).__name__}, expected one patient id a recording") from None
+            raise TypeError(
+                f"groups[{i}] is {type(group).__name__}, expected one patient id a recording"
+            ) from None
     return patient, len(numbers)
 
 

@@ -99,7 +99,9 @@ def plot_ecg(
         raise ImportError("plot_ecg needs matplotlib: pip install matplotlib") from None
 
     signal, fs, names, name = _recording(record, fs, leads if not hasattr(record, "signal") else None)
-    shown = _chosen(names, leads) if hasattr(record, "signal") and leads is not None else list(range(len(names)))
+    shown = (
+        _chosen(names, leads) if hasattr(record, "signal") and leads is not None else list(range(len(names)))
+    )
     duration = signal.shape[1] / fs
     start, seconds = _stretch(start, seconds, duration)
     if attention is not None:
@@ -148,9 +150,13 @@ def _recording(record, fs, leads):
         signal, fs, leads, name = record.signal, record.fs, record.leads, getattr(record, "name", "") or ""
     else:
         if isinstance(record, (str, bytes)) or hasattr(record, "__fspath__"):
-            raise TypeError(f"record is a path, expected a Record: plot_ecg(kmerl.read_record({str(record)!r}))")
+            raise TypeError(
+                f"record is a path, expected a Record: plot_ecg(kmerl.read_record({str(record)!r}))"
+            )
         if fs is None or leads is None:
-            raise ValueError("fs and leads are missing: an array needs its rate in Hz and the names of its rows")
+            raise ValueError(
+                "fs and leads are missing: an array needs its rate in Hz and the names of its rows"
+            )
         signal, name = record, ""
     signal = np.asarray(signal)
     if signal.dtype.kind not in "iuf":
@@ -271,7 +277,9 @@ def _draw_paper(axes, x, y):
     for step, colour, line_width in ((1, MINOR, 0.35), (5, MAJOR, 0.6)):
         columns = np.arange(x[0], x[1] + 0.01, step)
         rows = np.arange(y[0], y[1] + 0.01, step)
-        lines = [((c, rows[0]), (c, rows[-1])) for c in columns] + [((columns[0], r), (columns[-1], r)) for r in rows]
+        lines = [((c, rows[0]), (c, rows[-1])) for c in columns] + [
+            ((columns[0], r), (columns[-1], r)) for r in rows
+        ]
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=line_width, zorder=0))
 
 
@@ -311,7 +319,9 @@ def _draw_words(axes, width, height, title, fs, start, seconds, duration):
     axes.text(MARGIN, height - 6, title, color=INK, fontsize=11, fontweight="bold", va="center")
     whole = start == 0 and seconds > duration - 0.01
     stretch = f"{duration:g} s" if whole else f"{start:g} to {start + seconds:g} s of {duration:g} s"
-    axes.text(width - MARGIN, height - 6, f"{stretch}, {fs:g} Hz", color=FAINT, fontsize=8, ha="right", va="center")
+    axes.text(
+        width - MARGIN, height - 6, f"{stretch}, {fs:g} Hz", color=FAINT, fontsize=8, ha="right", va="center"
+    )
     axes.text(MARGIN, 4, "25 mm/s   10 mm/mV", color=FAINT, fontsize=8, va="center")
 
 
@@ -324,7 +334,10 @@ def _draw_attention(figure, axes, attention, traces, baseline, above, below, seg
     scale = Normalize(0, max(np.nanmax(attention, initial=0) * 100, 1e-9))
     boxes, values = [], []
     for trace in traces:
-        bottom, top = baseline[trace.row] - below[trace.row] + 0.25, baseline[trace.row] + above[trace.row] - 0.25
+        bottom, top = (
+            baseline[trace.row] - below[trace.row] + 0.25,
+            baseline[trace.row] + above[trace.row] - 0.25,
+        )
         for segment, value in enumerate(attention[trace.lead]):
             begin = max(trace.start, segment * segment_seconds)
             end = min(trace.stop, (segment + 1) * segment_seconds)

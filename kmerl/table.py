@@ -20,7 +20,8 @@ class Table:
     Raises
     ------
     ValueError
-        Not UTF-8, no CSV, no line below the header, a column twice or without a name, a line of another length.
+        Not UTF-8, no CSV, no line below the header, a column twice or without a name, a line of another
+        length.
     """
 
     def __init__(self, path, unnamed=None):
@@ -32,12 +33,16 @@ class Table:
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{self.name} is no CSV in UTF-8: {error}") from None
         if len(lines) < 2:
-            raise ValueError(f"{self.name} has {len(lines)} lines, expected a header and at least one line more")
+            raise ValueError(
+                f"{self.name} has {len(lines)} lines, expected a header and at least one line more"
+            )
         self.header = lines[0][1]
         if unnamed and self.header[0] == "":
             self.header[0] = unnamed
         if len(self.header) == 1 and ";" in self.header[0]:
-            raise ValueError(f"{self.name} looks separated by semicolons, expected commas: {self.header[0][:60]!r}")
+            raise ValueError(
+                f"{self.name} looks separated by semicolons, expected commas: {self.header[0][:60]!r}"
+            )
         twice = sorted({column for column in self.header if self.header.count(column) > 1})
         if twice:
             raise ValueError(f"{self.name} has the column {twice[0]!r} twice")
@@ -47,8 +52,10 @@ class Table:
         self.rows = []
         for number, row in lines[1:]:
             if len(row) != len(self.header):
-                raise ValueError(f"{self.name} line {number} has {len(row)} columns, the header has {len(self.header)}")
-            self.rows.append(dict(zip(self.header, row)))
+                raise ValueError(
+                    f"{self.name} line {number} has {len(row)} columns, the header has {len(self.header)}"
+                )
+            self.rows.append(dict(zip(self.header, row, strict=True)))
 
     def line(self, i):
         """The line of row i in the file."""
@@ -75,10 +82,14 @@ class Table:
         """A whole number that may be written as 15709.0, as text."""
         value = self.rows[i][column].removesuffix(".0")
         if not value.isdigit():
-            raise ValueError(f"{self.at(i)}, column {column!r}: got {self.rows[i][column]!r}, expected a whole number")
+            raise ValueError(
+                f"{self.at(i)}, column {column!r}: got {self.rows[i][column]!r}, expected a whole number"
+            )
         return value
 
 
 def some(names, count=5):
     """The first few names, and how many more there are."""
-    return ", ".join(map(str, names[:count])) + (f" and {len(names) - count:,} more" if len(names) > count else "")
+    return ", ".join(map(str, names[:count])) + (
+        f" and {len(names) - count:,} more" if len(names) > count else ""
+    )

@@ -47,7 +47,11 @@ def test_folder(tmp_path):
     assert dataset.labels.dtype == np.uint8
     assert dataset.labels.tolist() == [[0, 1], [1, 0], [0, 1], [1, 0], [1, 1]]
     assert dataset.patients == ["p1", "p1", "p2", "p3", "p4"]
-    assert {part: list(v) for part, v in dataset.split.items()} == {"train": [0, 1], "validation": [2], "test": [3, 4]}
+    assert {part: list(v) for part, v in dataset.split.items()} == {
+        "train": [0, 1],
+        "validation": [2],
+        "test": [3, 4],
+    }
     record = dataset[1]
     assert record.name == "r2" and record.signal.shape == (12, 500) and record.fs == 500
     assert [r.name for r in dataset] == ["r1", "r2", "r3", "r4", "r5"]
@@ -60,7 +64,11 @@ def test_subset(tmp_path):
     test = dataset.subset("test")
     assert [r.name for r in test] == ["r4", "r5"]
     assert test.labels.tolist() == [[1, 0], [1, 1]] and test.patients == ["p3", "p4"]
-    assert {part: list(v) for part, v in test.split.items()} == {"train": [], "validation": [], "test": [0, 1]}
+    assert {part: list(v) for part, v in test.split.items()} == {
+        "train": [],
+        "validation": [],
+        "test": [0, 1],
+    }
     assert test.classes == dataset.classes and len(test.subset("train")) == 0
     with pytest.raises(ValueError, match="part is 'dev', expected one of train, validation, test"):
         dataset.subset("dev")
@@ -99,7 +107,11 @@ def test_csv_as_people_write_it(tmp_path):
 def test_without_patients_and_split(tmp_path):
     dataset = datasets.folder(write_folder(tmp_path, ["r1,0", "r2,1"], header="record,lbbb"))
     assert dataset.patients == ["r1", "r2"] and list(dataset.split["test"]) == [0, 1]
-    assert len(dataset.notes) == 2 and "no patients given" in dataset.notes[0] and "no split given" in dataset.notes[1]
+    assert (
+        len(dataset.notes) == 2
+        and "no patients given" in dataset.notes[0]
+        and "no split given" in dataset.notes[1]
+    )
 
 
 def test_recordings_that_are_not_there_are_left_out_and_listed(tmp_path):
@@ -119,9 +131,17 @@ def test_patients_in_two_parts_are_told(tmp_path):
 @pytest.mark.parametrize(
     "rows, header, message",
     [
-        (["r1,p1,test,2,0"], None, "labels.csv line 2, column 'atrial fibrillation': got '2', expected 0 or 1"),
+        (
+            ["r1,p1,test,2,0"],
+            None,
+            "labels.csv line 2, column 'atrial fibrillation': got '2', expected 0 or 1",
+        ),
         (["r1,p1,test,0,"], None, "line 2, column 'normal ecg': got '', expected 0 or 1"),
-        (["r1,p1,test,63,1"], "record,patient,split,age,af", "column 'age': got '63'.*every column but record"),
+        (
+            ["r1,p1,test,63,1"],
+            "record,patient,split,age,af",
+            "column 'age': got '63'.*every column but record",
+        ),
         (["r1,p1,test,1,0", "r1,p1,test,1,0"], None, "line 3, column \"record\": 'r1' is in line 2 too"),
         ([",p1,test,1,0"], None, 'line 2, column "record": empty'),
         (["r1,,test,1,0"], None, 'line 2, column "patient": empty'),
@@ -149,12 +169,16 @@ def test_csv_in_another_encoding(tmp_path):
 
 
 def test_missing_folders_and_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="which is no folder; expected a folder of WFDB recordings with a CSV"):
+    with pytest.raises(
+        FileNotFoundError, match="which is no folder; expected a folder of WFDB recordings with a CSV"
+    ):
         datasets.folder(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="has no file 'labels.csv'"):
         datasets.folder(tmp_path)
     write_folder(tmp_path, ROWS, records=[])
-    with pytest.raises(FileNotFoundError, match="none of the 5 recordings of labels.csv is there: no file .*a/r1.hea"):
+    with pytest.raises(
+        FileNotFoundError, match="none of the 5 recordings of labels.csv is there: no file .*a/r1.hea"
+    ):
         datasets.folder(tmp_path)
 
 
@@ -199,7 +223,12 @@ PTBXL_ROWS = [
 @pytest.fixture
 def small_ptbxl(tmp_path, monkeypatch):
     """A PTB-XL with eight statements, so with fewer classes."""
-    codes = {"super": "NORM MI STTC CD HYP", "sub": "NORM IMI STTC NST AVB LVH", "form": "NDT NST", "rhythm": "SR AFIB"}
+    codes = {
+        "super": "NORM MI STTC CD HYP",
+        "sub": "NORM IMI STTC NST AVB LVH",
+        "form": "NDT NST",
+        "rhythm": "SR AFIB",
+    }
     monkeypatch.setattr(datasets, "PTBXL_CODES", codes)
     return write_ptbxl(tmp_path, PTBXL_ROWS)
 
@@ -207,9 +236,17 @@ def small_ptbxl(tmp_path, monkeypatch):
 def test_ptbxl(small_ptbxl):
     dataset = datasets.ptbxl(small_ptbxl)
     assert dataset.name == "ptbxl-super" and dataset.codes == ["NORM", "MI", "STTC", "CD", "HYP"]
-    assert dataset.labels.tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1]]  # 3 has none, 137 is withdrawn
+    assert dataset.labels.tolist() == [
+        [1, 0, 0, 0, 0],
+        [0, 1, 0, 1, 0],
+        [0, 0, 1, 0, 1],
+    ]  # 3 has none, 137 is withdrawn
     assert dataset.patients == ["15709", "13243", "17014"]
-    assert {part: list(v) for part, v in dataset.split.items()} == {"train": [0], "validation": [1], "test": [2]}
+    assert {part: list(v) for part, v in dataset.split.items()} == {
+        "train": [0],
+        "validation": [1],
+        "test": [2],
+    }
     assert dataset[0].fs == 500 and dataset[0].name == "00001_hr" and dataset[0].leads[3] == "aVR"
     assert dataset.notes[0] == "partial copy: 3 of PTB-XL's 21,388 recordings of this task"
     assert "1 duplicates" in dataset.notes[1]
@@ -237,10 +274,14 @@ def test_ptbxl_refuses_what_it_is_not(tmp_path, small_ptbxl):
         datasets.ptbxl(small_ptbxl, task="all")
     with pytest.raises(ValueError, match="fs is 250"):
         datasets.ptbxl(small_ptbxl, fs=250)
-    with pytest.raises(FileNotFoundError, match=r"has no ptbxl_database.csv; expected PTB-XL 1.0.3 .*physionet.org"):
+    with pytest.raises(
+        FileNotFoundError, match=r"has no ptbxl_database.csv; expected PTB-XL 1.0.3 .*physionet.org"
+    ):
         datasets.ptbxl(tmp_path / "elsewhere")
     write_ptbxl(tmp_path / "empty", PTBXL_ROWS, records=False)
-    with pytest.raises(FileNotFoundError, match="has none of the recordings of its ptbxl_database.csv; expected PTB-XL"):
+    with pytest.raises(
+        FileNotFoundError, match="has none of the recordings of its ptbxl_database.csv; expected PTB-XL"
+    ):
         datasets.ptbxl(tmp_path / "empty")
 
 
@@ -261,7 +302,11 @@ def test_ptbxl_malformed_tables(small_ptbxl):
     write_ptbxl(small_ptbxl, PTBXL_ROWS, statements=STATEMENTS.replace("MI,IMI", "OTHER,IMI"))
     with pytest.raises(ValueError, match="'OTHER' is no class of PTB-XL's task 'super'"):
         datasets.ptbxl(small_ptbxl)
-    write_ptbxl(small_ptbxl, PTBXL_ROWS, statements=STATEMENTS.replace("LVH,left ventricular hypertrophy,1.0,,,HYP,LVH\n", ""))
+    write_ptbxl(
+        small_ptbxl,
+        PTBXL_ROWS,
+        statements=STATEMENTS.replace("LVH,left ventricular hypertrophy,1.0,,,HYP,LVH\n", ""),
+    )
     with pytest.raises(ValueError, match="scp_statements.csv lacks the classes HYP"):
         datasets.ptbxl(small_ptbxl)
 
@@ -274,7 +319,7 @@ def test_cpsc2018(tmp_path):
     write_record(tmp_path / "g2" / "A0002", comments=["Dx: 59118001,164889003"])
     write_record(tmp_path / "g1" / "A0010", comments=[" Dx: Normal"])
     dataset = datasets.cpsc2018(tmp_path)
-    named = [{c for c, on in zip(dataset.codes, row) if on} for row in dataset.labels]
+    named = [{c for c, on in zip(dataset.codes, row, strict=True) if on} for row in dataset.labels]
     assert named == [{"CRBBB", "AFIB"}, {"CRBBB", "AFIB"}, {"NORM"}]
     assert dataset.patients == ["A0001", "A0002", "A0010"] and list(dataset.split["test"]) == [0, 1, 2]
     assert dataset[1].name == "A0002"
@@ -282,7 +327,9 @@ def test_cpsc2018(tmp_path):
 
 
 def test_cpsc2018_refuses_what_it_is_not(tmp_path):
-    with pytest.raises(FileNotFoundError, match="has no recording A0001.hea; expected the training set of the China"):
+    with pytest.raises(
+        FileNotFoundError, match="has no recording A0001.hea; expected the training set of the China"
+    ):
         datasets.cpsc2018(tmp_path)
     write_record(tmp_path / "A0001", comments=["Age: 74"])
     with pytest.raises(ValueError, match="A0001.hea has no diagnosis"):
@@ -298,14 +345,16 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the development d
 
 
 @needs_shared
-@pytest.mark.parametrize("task, table", [("super", "super_class"), ("sub", "sub_class"), ("form", "form"), ("rhythm", "rhythm")])
+@pytest.mark.parametrize(
+    "task, table", [("super", "super_class"), ("sub", "sub_class"), ("form", "form"), ("rhythm", "rhythm")]
+)
 def test_ptbxl_labels_are_merls(task, table):
     dataset = datasets.ptbxl(SHARED / "ptbxl", task)
     with open(SHARED / f"merl/finetune/data_split/ptbxl/{table}/ptbxl_{table}_train.csv", newline="") as file:
         rows = {pathlib.Path(row["filename_hr"]).name: row for row in csv.DictReader(file)}
     here = {path.stem for path in (SHARED / "ptbxl" / "records500").rglob("*.hea")}
     assert {pathlib.Path(path).name for path in dataset.paths} == here & set(rows)
-    for path, labels, patient in zip(dataset.paths, dataset.labels, dataset.patients):
+    for path, labels, patient in zip(dataset.paths, dataset.labels, dataset.patients, strict=True):
         row = rows[pathlib.Path(path).name]
         assert [int(row[code]) for code in dataset.codes] == labels.tolist()
         assert float(row["patient_id"]) == float(patient)
@@ -319,7 +368,7 @@ def test_cpsc2018_labels_are_merls():
         with open(SHARED / f"merl/finetune/data_split/icbeb/icbeb_{part}.csv", newline="") as file:
             rows.update((row["filename"], row) for row in csv.DictReader(file))
     assert len(rows) == datasets.CPSC2018_SIZE and len(dataset) == 75
-    for path, labels in zip(dataset.paths, dataset.labels):
+    for path, labels in zip(dataset.paths, dataset.labels, strict=True):
         row = rows[pathlib.Path(path).name]
         assert [int(row[code]) for code in dataset.codes] == labels.tolist()
     assert dataset[0].signal.shape == (12, 7500)

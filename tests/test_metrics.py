@@ -178,7 +178,12 @@ def philox_twin(seed, stream, a, count):
         c, k = [i, a, 0, stream << 24], [seed & 0xFFFFFFFF, seed >> 32]
         for _ in range(10):
             left, right = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-            c = [(right >> 32) ^ c[1] ^ k[0], right & 0xFFFFFFFF, (left >> 32) ^ c[3] ^ k[1], left & 0xFFFFFFFF]
+            c = [
+                (right >> 32) ^ c[1] ^ k[0],
+                right & 0xFFFFFFFF,
+                (left >> 32) ^ c[3] ^ k[1],
+                left & 0xFFFFFFFF,
+            ]
             k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
         numbers += c
     return numbers[:count]
@@ -224,7 +229,9 @@ def test_bootstrap_is_the_same_on_any_number_of_threads():
 def test_bootstrap_draws_patients_not_recordings():
     y, p = example(23, n=50, classes=1)
     alone = metrics.bootstrap(y, p, n=300)
-    copies = metrics.bootstrap(np.repeat(y, 4, axis=0), np.repeat(p, 4, axis=0), groups=np.repeat(np.arange(50), 4), n=300)
+    copies = metrics.bootstrap(
+        np.repeat(y, 4, axis=0), np.repeat(p, 4, axis=0), groups=np.repeat(np.arange(50), 4), n=300
+    )
     assert (copies.estimate, copies.low, copies.high) == (alone.estimate, alone.low, alone.high)
     assert copies.patients == 50
 
@@ -295,7 +302,11 @@ def test_calibration_needs_probabilities(function):
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"groups": ["a", "b", "c"]}, ValueError, "groups has 3 entries, expected one for each of the 4 recordings"),
+        (
+            {"groups": ["a", "b", "c"]},
+            ValueError,
+            "groups has 3 entries, expected one for each of the 4 recordings",
+        ),
         ({"groups": ["a", "b", None, "c"]}, ValueError, "groups has no patient for recording 2"),
         ({"groups": [1.0, 2.0, np.nan, 4.0]}, ValueError, "groups has no patient for recording 2"),
         ({"groups": [[1], [2], [3], [4]]}, TypeError, r"groups\[0\] is list"),

@@ -66,7 +66,9 @@ def test_paper_has_lines_every_millimetre_and_stronger_ones_every_five():
     minor, major = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
     for lines, step in ((minor, 1), (major, 5)):
         for axis in (0, 1):
-            at = sorted({segment[0, axis] for segment in lines.get_segments() if np.ptp(segment[:, axis]) == 0})
+            at = sorted(
+                {segment[0, axis] for segment in lines.get_segments() if np.ptp(segment[:, axis]) == 0}
+            )
             assert np.diff(at) == pytest.approx(np.full(len(at) - 1, step))
     assert major.get_linewidths()[0] > minor.get_linewidths()[0]
     # baselines and the start of the traces lie on strong lines
@@ -212,12 +214,28 @@ RECORD = ecg(leads=["I", "II"])
         (("A0001",), TypeError, "record is a path"),
         ((RECORD, np.zeros((3, 50))), ValueError, r"attention has shape \(3, 50\), expected \(2, segments\)"),
         ((RECORD, np.zeros(50)), ValueError, r"attention has shape \(50,\)"),
-        ((RECORD, np.zeros((2, 60))), ValueError, "attention has 60 segments of 0.2 s, 12 s in all; the recording has 10 s"),
+        (
+            (RECORD, np.zeros((2, 60))),
+            ValueError,
+            "attention has 60 segments of 0.2 s, 12 s in all; the recording has 10 s",
+        ),
         ((RECORD, -np.ones((2, 50))), ValueError, "attention holds negative"),
         ((RECORD, [["a"], ["b"]]), TypeError, "attention has dtype"),
-        ((SimpleNamespace(signal=np.zeros((5000, 2)), fs=500, leads=["I", "II"]),), ValueError, "looks transposed"),
-        ((SimpleNamespace(signal=np.zeros((2, 0)), fs=500, leads=["I", "II"]),), ValueError, r"\(2, 0\), expected"),
-        ((SimpleNamespace(signal=np.zeros((1, 9)), fs=0, leads=["I"]),), ValueError, "fs is 0, expected a rate in Hz"),
+        (
+            (SimpleNamespace(signal=np.zeros((5000, 2)), fs=500, leads=["I", "II"]),),
+            ValueError,
+            "looks transposed",
+        ),
+        (
+            (SimpleNamespace(signal=np.zeros((2, 0)), fs=500, leads=["I", "II"]),),
+            ValueError,
+            r"\(2, 0\), expected",
+        ),
+        (
+            (SimpleNamespace(signal=np.zeros((1, 9)), fs=0, leads=["I"]),),
+            ValueError,
+            "fs is 0, expected a rate in Hz",
+        ),
     ],
 )
 def test_bad_recordings_and_attention(arguments, error, message):

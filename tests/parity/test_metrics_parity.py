@@ -37,7 +37,9 @@ def test_scores(n, share, grid):
         [sklearn.brier_score_loss(y[:, k], p[:, k]) for k in range(3)],
         **options,
     )
-    assert metrics.roc_auc_score(y, p) == pytest.approx(sklearn.roc_auc_score(y, p, average="macro"), rel=1e-12)
+    assert metrics.roc_auc_score(y, p) == pytest.approx(
+        sklearn.roc_auc_score(y, p, average="macro"), rel=1e-12
+    )
 
 
 def test_oracle_f1_is_the_maximum_over_the_precision_recall_curve():
