@@ -1,7 +1,9 @@
 """kmerl: zero-shot answers about ECGs, from any leads."""
 
+from kmerl import datasets, evaluate, metrics
 from kmerl.batch import Batch, sample_batch
 from kmerl.build import build_info
+from kmerl.plot import plot_ecg
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_path, sample_records
 from kmerl.store import Store
