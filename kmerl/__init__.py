@@ -3,6 +3,8 @@
 from kmerl import datasets, evaluate, metrics
 from kmerl.batch import Batch, sample_batch
 from kmerl.build import build_info
+from kmerl.config import Config
+from kmerl.model import KMERL, list_models, load_model
 from kmerl.plot import plot_ecg
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_path, sample_records

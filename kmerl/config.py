@@ -223,8 +223,9 @@ class Config:
         return core
 
     def to_json(self) -> str:
-        """All fields as one JSON object, sorted, the same text for the same configuration."""
-        values = dataclasses.asdict(self)
+        """What is computed as one JSON object, sorted: the same text for the same configuration, however it is
+        executed (`threads` and `memory_mb` are left out)."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in EXECUTION}
         values["masked_leads"] = _masked_to_json(self.masked_leads)
         values["betas"] = list(self.betas)
         return json.dumps(values, sort_keys=True)
@@ -235,7 +236,7 @@ class Config:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("a configuration must be a JSON object")
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = {field.name for field in dataclasses.fields(cls)} - set(EXECUTION)
         if set(values) - known:
             raise ValueError(f"the configuration has fields this version does not know: "
                              f"{', '.join(sorted(set(values) - known))}")
@@ -251,7 +252,7 @@ class Config:
     def difference(self, other: "Config") -> list[str]:
         """Names of the fields, but for those of execution, in which `other` differs."""
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
-        return [name for name in mine if name not in EXECUTION and mine[name] != theirs[name]]
+        return [name for name in mine if mine[name] != theirs[name]]
 
 
 def masked_distribution(masked) -> list[float]:

@@ -3,6 +3,7 @@
 #include "python/binding.h"
 
 #define KM_NOUNS(X) \
+    X(answer)          \
     X(build)           \
     X(config)          \
     X(corpus)          \
@@ -11,7 +12,8 @@
     X(operations)      \
     X(record)          \
     X(sampler)         \
-    X(text)
+    X(text)            \
+    X(trainer)
 
 #define X(noun) km_binding_add km_binding_##noun##_add;
 KM_NOUNS(X)

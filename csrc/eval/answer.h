@@ -1,0 +1,17 @@
+/* From logits and embeddings to probabilities, and from windows to recordings. Every row is worked out by itself, in a
+ * fixed order: an answer does not depend, to the last bit, on the others computed with it.                          */
+#ifndef KM_ANSWER_H
+#define KM_ANSWER_H
+
+#include "core/real.h"
+
+/* p = 1 / (1 + exp(-z)), n elements. */
+void km_answer_sigmoid(km_real *p, const km_real *z, size_t n);
+
+/* p (n, Q) = (1 + cos) / 2 of unit rows ecg (n, J) and text (Q, J). */
+void km_answer_cosine(km_real *p, const km_real *ecg, const km_real *text, int n, int Q, int J);
+
+/* out (count, C): the mean of x's rows (n, C) with each owner 0 .. count - 1; owners are ascending, each has a row. */
+void km_answer_average(km_real *out, const km_real *x, const int64_t *owner, int n, int count, int C);
+
+#endif

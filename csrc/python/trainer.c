@@ -1,0 +1,187 @@
+/* _kmerl.Trainer: the training loop over a corpus. */
+#include "python/binding.h"
+
+#include <string.h>
+
+#include "data/sampler.h"
+#include "python/corpus.h"
+#include "python/model.h"
+#include "train/trainer.h"
+
+typedef struct {
+    PyObject_HEAD
+    km_trainer trainer;
+    km_sampler sampler;
+    const km_corpus *corpus;
+    PyObject *model, *source;       /* kept alive            */
+    PyObject *hook;                 /* while run() is active */
+} trainer_object;
+
+static km_status draw(void *context, km_batch *batch, const int64_t *index, int B, const km_config *config,
+                      uint64_t seed, uint32_t epoch, int threads, km_error *err)
+{
+    trainer_object *self = context;
+    km_status status =
+        km_sampler_batch(&self->sampler, self->corpus, index, B, config, seed, epoch, threads, err);
+    *batch = self->sampler.batch;
+    return status;
+}
+
+/* dict[name] as a list of recording numbers; borrowed. */
+static PyArrayObject *indices(PyObject *object, const char *name)
+{
+    npy_intp any[1] = {-1};
+    return km_binding_array(object, name, NPY_INT64, 1, any);
+}
+
+static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"model", "corpus", "train", "validation", "threads", NULL};
+    PyObject *module = PyType_GetModule(type), *model_argument, *corpus_argument, *train_argument, *validation_argument;
+    int threads = 1;
+    km_error err;
+    if (module == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|i", names, &model_argument, &corpus_argument,
+                                                       &train_argument, &validation_argument, &threads))
+        return NULL;
+    km_binding_model *model = km_binding_model_check(module, model_argument);
+    const km_corpus *corpus = model != NULL ? km_binding_corpus_get(module, corpus_argument) : NULL;
+    PyArrayObject *train = corpus != NULL ? indices(train_argument, "train") : NULL;
+    PyArrayObject *validation = train != NULL ? indices(validation_argument, "validation") : NULL;
+    if (validation == NULL)
+        return NULL;
+    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
+    trainer_object *self = (trainer_object *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->model = Py_NewRef(model_argument);
+    self->source = Py_NewRef(corpus_argument);
+    self->corpus = corpus;
+    km_source source = {self, draw};
+    if (km_trainer_create(&self->trainer, model->model, source, PyArray_DATA(train), PyArray_SIZE(train),
+                          PyArray_DATA(validation), PyArray_SIZE(validation), threads, &err) != KM_OK) {
+        Py_DECREF(self);
+        return km_binding_raise(&err);
+    }
+    return (PyObject *)self;
+}
+
+static void trainer_dealloc(PyObject *object)
+{
+    trainer_object *self = (trainer_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    km_trainer_free(&self->trainer);
+    km_sampler_free(&self->sampler);
+    Py_CLEAR(self->model);
+    Py_CLEAR(self->source);
+    freefunc release = PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+/* Tells Python of a step or validation, and lets it handle signals. Runs without the GIL held by the loop. */
+static int tell(void *context, const km_progress *p)
+{
+    trainer_object *self = context;
+    PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *answer = NULL;
+    int validation = p->event == KM_EVENT_VALIDATION;
+    if (PyErr_CheckSignals() == 0)
+        answer = PyObject_CallFunction(
+            self->hook, "N",
+            Py_BuildValue("{s:O, s:L, s:L, s:L, s:i, s:d, s:d, s:d, s:i, s:d, s:d}", "validation",
+                          validation ? Py_True : Py_False, "step", (long long)p->step, "steps", (long long)p->steps,
+                          "epoch", (long long)p->epoch, "recordings", p->recordings, "contrast", p->losses.contrast,
+                          "query", p->losses.query, "loss", p->losses.total, "duplicates", p->losses.duplicates, "lr",
+                          p->lr, "gradient_norm", p->gradient_norm));
+    int stop = answer == NULL;
+    Py_XDECREF(answer);
+    PyGILState_Release(state);
+    return stop;
+}
+
+static PyObject *trainer_run(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"until", "hook", NULL};
+    trainer_object *self = (trainer_object *)object;
+    km_binding_model *model = (km_binding_model *)self->model;
+    long long until;
+    PyObject *hook;
+    km_error err;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LO", names, &until, &hook))
+        return NULL;
+    km_binding_model_acquire(model);
+    self->hook = hook;
+    km_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = km_trainer_run(&self->trainer, until, tell, self, &err);
+    Py_END_ALLOW_THREADS
+    self->hook = NULL;
+    km_binding_model_release(model);
+    if (status != KM_OK)
+        return km_binding_raise(&err);      /* the hook's own exception where it raised one */
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_state(PyObject *object, PyObject *unused)
+{
+    trainer_object *self = (trainer_object *)object;
+    const km_layout *layout = km_model_layout(self->trainer.model, KM_PARAMETERS);
+    (void)unused;
+    return Py_BuildValue("{s:L, s:L, s:L, s:N, s:N}", "step", (long long)self->trainer.optimiser.step, "validated",
+                         (long long)self->trainer.validated, "epoch_steps",
+                         (long long)km_trainer_epoch_steps(&self->trainer), "m",
+                         km_binding_tensors(layout, self->trainer.optimiser.m), "v",
+                         km_binding_tensors(layout, self->trainer.optimiser.v));
+}
+
+static PyObject *trainer_set_state(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"step", "validated", "m", "v", NULL};
+    trainer_object *self = (trainer_object *)object;
+    const km_layout *layout = km_model_layout(self->trainer.model, KM_PARAMETERS);
+    long long step, validated;
+    PyObject *m, *v;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLOO", names, &step, &validated, &m, &v))
+        return NULL;
+    if (step < 0 || validated < 0 || validated > step) {
+        PyErr_Format(PyExc_ValueError, "step must be at least 0 and validated at most step, got %lld and %lld", step,
+                     validated);
+        return NULL;
+    }
+    if (km_binding_set_tensors(layout, self->trainer.optimiser.m, m) < 0 ||
+        km_binding_set_tensors(layout, self->trainer.optimiser.v, v) < 0)
+        return NULL;
+    self->trainer.optimiser.step = step;
+    self->trainer.validated = validated;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"run", (PyCFunction)(void (*)(void))trainer_run, METH_VARARGS | METH_KEYWORDS,
+     "Trains until so many updates are done; hook gets a dict after every step and validation, and may raise."},
+    {"state", trainer_state, METH_NOARGS, "Step, validated, epoch_steps, and copies of the moments m and v."},
+    {"set_state", (PyCFunction)(void (*)(void))trainer_set_state, METH_VARARGS | METH_KEYWORDS,
+     "Goes back to a state."},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_new, (void *)trainer_new},
+    {Py_tp_dealloc, (void *)trainer_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_doc, "Trainer(model, corpus, train, validation, threads=1): AdamW over the corpus's recordings."},
+    {0, NULL},
+};
+static PyType_Spec spec = {
+    .name = "kmerl._kmerl.Trainer",
+    .basicsize = sizeof(trainer_object),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
+
+int km_binding_trainer_add(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}

@@ -1,0 +1,166 @@
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/rng.h"
+#include "train/schedule.h"
+
+static int64_t *copy(const int64_t *list, int64_t count, km_status *status, km_error *err)
+{
+    int64_t *out = malloc(((size_t)count + 1) * sizeof *out);
+    if (out == NULL)
+        *status = km_error_set(err, KM_MEMORY, "out of memory: a list of %lld recordings", (long long)count);
+    else if (list != NULL)
+        memcpy(out, list, (size_t)count * sizeof *out);
+    return out;
+}
+
+static int64_t batch_size(const km_trainer *t)
+{
+    int64_t size = km_model_config(t->model)->batch_size;
+    return size < t->train_count ? size : t->train_count;
+}
+
+int64_t km_trainer_epoch_steps(const km_trainer *t)
+{
+    return t->train_count / batch_size(t);
+}
+
+km_status km_trainer_create(km_trainer *t, km_model *model, km_source source, const int64_t *train, int64_t train_count,
+                            const int64_t *validation, int64_t validation_count, int threads, km_error *err)
+{
+    memset(t, 0, sizeof *t);
+    if (train_count < 1)
+        return km_error_set(err, KM_VALUE, "there is no recording to train on");
+    km_status status = KM_OK;
+    int64_t largest = km_model_config(model)->batch_size;
+    t->model = model;
+    t->source = source;
+    t->threads = threads;
+    t->train_count = train_count;
+    t->validation_count = validation_count;
+    t->train = copy(train, train_count, &status, err);
+    t->validation = copy(validation, validation_count, &status, err);
+    t->order = copy(NULL, train_count, &status, err);
+    t->index = copy(NULL, largest, &status, err);
+    t->statistics = malloc((km_model_layout(model, KM_STATISTICS)->size + 1) * sizeof *t->statistics);
+    if (t->statistics == NULL)
+        status = km_error_set(err, KM_MEMORY, "out of memory: the running statistics");
+    if (status == KM_OK)
+        status = km_optimiser_create(&t->optimiser, model, err);
+    if (status != KM_OK)
+        km_trainer_free(t);
+    return status;
+}
+
+void km_trainer_free(km_trainer *t)
+{
+    km_optimiser_free(&t->optimiser);
+    free(t->train);
+    free(t->validation);
+    free(t->order);
+    free(t->index);
+    free(t->statistics);
+    memset(t, 0, sizeof *t);
+}
+
+km_status km_trainer_validate(km_trainer *t, km_losses *losses, km_error *err)
+{
+    const km_config *c = km_model_config(t->model);
+    memset(losses, 0, sizeof *losses);
+    if (t->validation_count < 1)
+        return km_error_set(err, KM_VALUE, "there is no recording to validate on");
+    for (int64_t first = 0; first < t->validation_count; first += c->batch_size) {
+        int64_t rest = t->validation_count - first;
+        int n = (int)(rest < c->batch_size ? rest : c->batch_size);
+        km_batch batch;
+        km_losses part;
+        km_status status = t->source.draw(t->source.context, &batch, t->validation + first, n, c, (uint64_t)c->seed, 0,
+                                          t->threads, err);
+        if (status == KM_OK)
+            status = km_model_losses(t->model, &part, &batch, t->threads, err);
+        if (status != KM_OK)
+            return status;
+        double share = (double)n / (double)t->validation_count;
+        losses->contrast += share * part.contrast;
+        losses->query += share * part.query;
+        losses->total += share * part.total;
+        losses->duplicates += part.duplicates;
+    }
+    return KM_OK;
+}
+
+/* Puts the recordings of update number `step` (from 0) into t->index; returns how many. */
+static int choose(km_trainer *t, int64_t step, int64_t *epoch)
+{
+    const km_config *c = km_model_config(t->model);
+    int64_t size = batch_size(t), steps = km_trainer_epoch_steps(t);
+    *epoch = step / steps + 1;
+    if (t->ordered_epoch != *epoch) {
+        km_rng rng;
+        km_rng_open(&rng, (uint64_t)c->seed, KM_STREAM_ORDER, (uint32_t)*epoch, 0);
+        km_rng_permute(&rng, t->order, t->train_count);
+        t->ordered_epoch = *epoch;
+    }
+    for (int64_t i = 0; i < size; i++)
+        t->index[i] = t->train[t->order[step % steps * size + i]];
+    return (int)size;
+}
+
+static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
+{
+    const km_config *c = km_model_config(t->model);
+    int64_t step = t->optimiser.step;
+    km_batch batch;
+    progress->recordings = choose(t, step, &progress->epoch);
+    km_status status = t->source.draw(t->source.context, &batch, t->index, progress->recordings, c, (uint64_t)c->seed,
+                                      (uint32_t)progress->epoch, t->threads, err);
+    if (status != KM_OK)
+        return status;
+    km_step how = {t->threads, 1, 1, (uint32_t)step, t->index};
+    size_t bytes = km_model_layout(t->model, KM_STATISTICS)->size * sizeof(km_real);
+    memcpy(t->statistics, km_model_data(t->model, KM_STATISTICS), bytes);
+    status = km_model_gradients(t->model, &progress->losses, &batch, &how, err);
+    if (status == KM_OK && !isfinite(progress->losses.total))
+        status = km_error_set(err, KM_STATE,
+                              "the loss of step %lld is not finite (contrast %g, query %g): training stopped before "
+                              "it changed the model; a smaller lr or clip= may help",
+                              (long long)step + 1, progress->losses.contrast, progress->losses.query);
+    if (status != KM_OK) {
+        memcpy(km_model_data(t->model, KM_STATISTICS), t->statistics, bytes);
+        return status;
+    }
+    progress->lr = km_schedule_rate(c->lr, step, c->warmup_steps, progress->steps);
+    progress->gradient_norm = km_optimiser_update(&t->optimiser, t->model, progress->lr, t->threads);
+    progress->step = t->optimiser.step;
+    return KM_OK;
+}
+
+km_status km_trainer_run(km_trainer *t, int64_t until, km_hook *hook, void *context, km_error *err)
+{
+    int64_t epoch_steps = km_trainer_epoch_steps(t), steps = epoch_steps * km_model_config(t->model)->epochs;
+    km_status status = KM_OK;
+    until = until < steps ? until : steps;
+    for (;;) {
+        km_progress progress = {.event = KM_EVENT_STEP, .step = t->optimiser.step, .steps = steps};
+        int64_t done = t->optimiser.step;
+        if (done > 0 && done % epoch_steps == 0 && t->validated < done && t->validation_count > 0) {
+            progress.event = KM_EVENT_VALIDATION;
+            progress.epoch = done / epoch_steps;
+            progress.recordings = (int)t->validation_count;
+            status = km_trainer_validate(t, &progress.losses, err);
+            if (status == KM_OK)
+                t->validated = done;
+        } else if (done < until) {
+            status = one_step(t, &progress, err);
+        } else {
+            return KM_OK;
+        }
+        if (status != KM_OK)
+            return status;
+        if (hook != NULL && hook(context, &progress) != 0)
+            return km_error_set(err, KM_STOPPED, "stopped after step %lld", (long long)t->optimiser.step);
+    }
+}

@@ -1,0 +1,61 @@
+/* The training loop (SPEC 7): epochs in an order drawn from the seed, batches from a source, the five-phase step,
+ * AdamW on one cosine, validation after every epoch. Everything is a function of the step number: stopping and going
+ * on gives the uninterrupted run, bit for bit.                                                                   */
+#ifndef KM_TRAINER_H
+#define KM_TRAINER_H
+
+#include "core/error.h"
+#include "model/model.h"
+#include "train/optimiser.h"
+
+/* Where batches come from. draw fills a batch that stays valid until the next draw. */
+typedef struct km_source {
+    void *context;
+    km_status (*draw)(void *context, km_batch *batch, const int64_t *index, int B, const km_config *config,
+                      uint64_t seed, uint32_t epoch, int threads, km_error *err);
+} km_source;
+
+typedef enum km_event { KM_EVENT_STEP, KM_EVENT_VALIDATION } km_event;
+
+typedef struct km_progress {
+    km_event event;
+    int64_t step, steps;        /* updates done, and of the whole run           */
+    int64_t epoch;              /* from 1: the epoch this step belongs to       */
+    int recordings;             /* of this step, or of the validation           */
+    km_losses losses;           /* of the step, or mean over the validation     */
+    double lr, gradient_norm;   /* of a step                                    */
+} km_progress;
+
+/* Called after every step and every validation; not 0 stops the run with KM_STOPPED. */
+typedef int km_hook(void *context, const km_progress *progress);
+
+typedef struct km_trainer {
+    km_model *model;            /* not owned                                    */
+    km_optimiser optimiser;
+    km_source source;
+    int threads;
+    int64_t *train, train_count;            /* indices into the source          */
+    int64_t *validation, validation_count;
+    int64_t *order, ordered_epoch;          /* this epoch's order of train      */
+    int64_t *index;                         /* (batch) of the current batch     */
+    km_real *statistics;                    /* the running statistics before the step, to go back to */
+    int64_t validated;          /* the step after which validation was last done, 0: never */
+} km_trainer;
+
+/* Copies the index lists. KM_VALUE when there is nothing to train on. */
+km_status km_trainer_create(km_trainer *trainer, km_model *model, km_source source, const int64_t *train,
+                            int64_t train_count, const int64_t *validation, int64_t validation_count, int threads,
+                            km_error *err);
+void km_trainer_free(km_trainer *trainer);
+
+/* Steps in an epoch: whole batches, or one partial one where there is no more. */
+int64_t km_trainer_epoch_steps(const km_trainer *trainer);
+
+/* Goes on from optimiser.step until `until` updates are done or all epochs are, whichever comes first. */
+km_status km_trainer_run(km_trainer *trainer, int64_t until, km_hook *hook, void *context, km_error *err);
+
+/* Evaluation losses over the validation indices in fixed batches of batch_size, masks of epoch 0; a mean over
+ * recordings. KM_VALUE when there are none.                                                                   */
+km_status km_trainer_validate(km_trainer *trainer, km_losses *losses, km_error *err);
+
+#endif

@@ -1,0 +1,147 @@
+"""Checkpoints: one safetensors file with the whole story in its header (docs/checkpoint.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import safetensors
+from .config import Config
+from .leads import LEADS
+
+__all__ = ["Checkpoint", "Names"]
+
+FORMAT = "kmerl checkpoint 1"
+_REAL = "float32"
+
+
+@dataclass
+class Names:
+    """Text embeddings that travel with a model: what it answers without a text encoder.
+
+    Attributes
+    ----------
+    texts : list of str
+        Entity names, synonyms, class names.
+    query : ndarray (n, text_width) float32
+        Pooled as queries.
+    contrast : ndarray (n, text_width) float32
+        Pooled as reports, for the cosine.
+    """
+
+    texts: list[str]
+    query: np.ndarray
+    contrast: np.ndarray
+
+
+@dataclass
+class Checkpoint:
+    """What a file holds."""
+
+    config: Config
+    parameters: dict
+    statistics: dict
+    names: Names | None = None
+    vocabulary: str | None = None           # its JSON
+    text_encoder: str | None = None         # its id
+    training: dict = field(default_factory=dict)    # step, epoch, validation loss, store, ...
+    moments: dict | None = None             # {"m": {name: array}, "v": {name: array}}, in a run's last.safetensors
+    library: str = ""
+
+    def write(self, path) -> None:
+        """Writes the file: whole, or not at all.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist: none is created.
+        OSError
+            If it cannot be written.
+        """
+        path = os.fspath(path)
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"path: the folder {folder!r} does not exist; create it first")
+        tensors = {**self.parameters, **self.statistics}
+        if self.names is not None:
+            tensors["names.query"] = self.names.query
+            tensors["names.contrast"] = self.names.contrast
+        for moment, arrays in (self.moments or {}).items():
+            tensors.update({f"optimiser.{moment}.{name}": array for name, array in arrays.items()})
+        metadata = {
+            "format": FORMAT,
+            "library": self.library,
+            "config": self.config.to_json(),
+            "leads": json.dumps(list(LEADS)),
+            "training": json.dumps(self.training, sort_keys=True),
+        }
+        if self.names is not None:
+            metadata["names"] = json.dumps(self.names.texts, ensure_ascii=False)
+        if self.vocabulary is not None:
+            metadata["vocabulary"] = self.vocabulary
+        if self.text_encoder is not None:
+            metadata["text_encoder"] = self.text_encoder
+        safetensors.write(path, tensors, metadata)
+
+    @classmethod
+    def read(cls, path) -> "Checkpoint":
+        """Reads and checks a file.
+
+        Raises
+        ------
+        FileNotFoundError, OSError
+            If it cannot be read.
+        ValueError
+            If it is no checkpoint, is truncated, or holds missing, unexpected or misshapen tensors; all are listed.
+        """
+        from . import _kmerl
+
+        path = os.fspath(path)
+        tensors, metadata = safetensors.read(path, float32=True)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"{path}: not a kmerl checkpoint (format is {metadata.get('format')!r}, "
+                             f"expected {FORMAT!r})")
+        try:
+            config = Config.from_json(metadata["config"])
+            leads = json.loads(metadata["leads"])
+            training = json.loads(metadata["training"])
+            texts = json.loads(metadata["names"]) if "names" in metadata else None
+        except (KeyError, json.JSONDecodeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: its header cannot be used: {error}") from None
+        if leads != list(LEADS):
+            raise ValueError(f"{path}: its leads are {leads}, expected {list(LEADS)}")
+        if config.text_width is None:
+            raise ValueError(f"{path}: its configuration lacks text_width")
+
+        layout = _kmerl.Model(config.to_core()).layout()
+        statistics = {name for name in layout if name.endswith((".running_mean", ".running_var"))}
+        expected = dict(layout)
+        if texts is not None:
+            expected["names.query"] = expected["names.contrast"] = (len(texts), config.text_width)
+        if any(name.startswith("optimiser.") for name in tensors):
+            for moment in "mv":
+                expected.update({f"optimiser.{moment}.{name}": shape for name, shape in layout.items()
+                                 if name not in statistics})
+        problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in tensors]
+        problems += [f"unexpected {name}" for name in tensors if name not in expected]
+        problems += [f"{name} has shape {tensors[name].shape}, expected {tuple(shape)}"
+                     for name, shape in expected.items()
+                     if name in tensors and tensors[name].shape != tuple(shape)]
+        problems += [f"{name} has type {array.dtype}, expected {_REAL}"
+                     for name, array in tensors.items() if name in expected and array.dtype != _REAL]
+        if problems:
+            shown = "; ".join(problems[:20]) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
+            raise ValueError(f"{path}: its tensors are not those of its configuration: {shown}")
+
+        moments = None
+        if "optimiser.m." + next(iter(layout)) in tensors:
+            moments = {moment: {name: tensors[f"optimiser.{moment}.{name}"] for name in layout
+                                if name not in statistics} for moment in "mv"}
+        names = Names(texts, tensors["names.query"], tensors["names.contrast"]) if texts is not None else None
+        return cls(config, {name: tensors[name] for name in layout if name not in statistics},
+                   {name: tensors[name] for name in layout if name in statistics}, names,
+                   metadata.get("vocabulary"), metadata.get("text_encoder"), training, moments,
+                   metadata.get("library", ""))

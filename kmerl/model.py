@@ -1,0 +1,656 @@
+"""KMERL: the model as a scikit-learn style estimator; loading; answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import os
+import threading
+
+import numpy as np
+
+from . import _kmerl
+from .batch import Batch, sample_windows
+from .checkpoint import Checkpoint
+from .config import PRESETS, Config
+from .leads import LEADS
+from .record import as_records
+
+__all__ = ["KMERL", "Answer", "list_models", "load_model"]
+
+_REAL = np.dtype(_kmerl.build_info()["real"])
+_MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
+_CHUNK = 64  # recordings answered between two looks at Ctrl-C
+_FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+@dataclasses.dataclass
+class Answer:
+    """Probabilities with what was done to the recordings (``details=True``).
+
+    Attributes
+    ----------
+    probabilities : ndarray (classes,) or (n, classes)
+    classes : list of str
+        As asked.
+    recordings : list of dict
+        One a recording: ``name``, ``windows`` (number averaged), ``leads`` (used in any window), ``dropped``
+        (leads found flat or too incomplete in some window), ``repaired`` (samples interpolated).
+    """
+
+    probabilities: np.ndarray
+    classes: list[str]
+    recordings: list[dict]
+
+
+class KMERL:
+    """Knowledge-enhanced ECG-report model for arbitrary leads (K-MERL).
+
+    The constructor only stores; see :class:`kmerl.config.Config` for every parameter, its meaning and default.
+
+    Parameters
+    ----------
+    preset : {None, "paper"}
+        A named set of choices; parameters given beside it win. ``paper``: SPEC 7.
+    **parameters
+        Fields of :class:`kmerl.config.Config`, such as ``size``, ``epochs``, ``seed``.
+
+    Attributes
+    ----------
+    config_ : Config
+        After `initialize`, `fit` or loading: the checked configuration, with the text width.
+    vocabulary_ : Vocabulary or None
+        The entities it was trained on.
+    history_ : list of dict
+        After `fit`: the lines of ``log.jsonl``.
+
+    Examples
+    --------
+    >>> model = kmerl.KMERL(size="tiny", epochs=5, batch_size=16)
+    >>> model.fit(store, out="run").predict_proba("A0001", ["atrial fibrillation"])     # doctest: +SKIP
+    """
+
+    def __init__(self, preset=None, **parameters):
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"preset must be None or one of {', '.join(map(repr, PRESETS))}, got {preset!r}")
+        unknown = [name for name in parameters if name not in _FIELDS]
+        if unknown:
+            raise TypeError(_unknown_parameter(unknown[0]))
+        self.preset = preset
+        values = {**PRESETS.get(preset, {}), **parameters}
+        for name, field in _FIELDS.items():
+            setattr(self, name, values.get(name, field.default))
+        self._reset()
+
+    def _reset(self):
+        self._core = None
+        self._names = None
+        self._rows = {}
+        self._encoder_id = None
+        self._encoder = None
+        self._training = {}
+        self._classes = {}
+        self._classes_lock = threading.Lock()
+        for name in ("config_", "vocabulary_", "history_"):
+            self.__dict__.pop(name, None)
+
+    # ---- scikit-learn's grammar --------------------------------------------------------------------------------
+
+    def get_params(self, deep=True):
+        """{name: value} of every constructor parameter. `deep` is there for scikit-learn and changes nothing."""
+        return {"preset": self.preset, **{name: getattr(self, name) for name in _FIELDS}}
+
+    def set_params(self, **parameters):
+        """Changes constructor parameters; a trained model stays as it is until `fit` or `initialize`.
+
+        Raises
+        ------
+        ValueError
+            For a name that is no parameter.
+        """
+        for name in parameters:
+            if name not in _FIELDS and name != "preset":
+                raise ValueError(_unknown_parameter(name))
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self):
+        changed = {name: getattr(self, name) for name, field in _FIELDS.items()
+                   if getattr(self, name) != field.default}
+        arguments = [f"preset={self.preset!r}"] if self.preset else []
+        return f"KMERL({', '.join(arguments + [f'{name}={value!r}' for name, value in changed.items()])})"
+
+    # ---- parameters --------------------------------------------------------------------------------------------
+
+    def initialize(self, text_dim):
+        """Parameters from the seed, before or without `fit` (SPEC 2, 3: truncated N(0, 0.02), embeddings N(0, 0.02)).
+
+        Parameters
+        ----------
+        text_dim : int
+            Width of the text embeddings, such as 384 for MiniLM.
+
+        Returns
+        -------
+        KMERL
+            self
+        """
+        config = Config(**{name: getattr(self, name) for name in _FIELDS})
+        if isinstance(text_dim, bool) or not isinstance(text_dim, (int, np.integer)) or text_dim < 1:
+            raise ValueError(f"text_dim must be a whole number from 1, got {text_dim!r}")
+        if config.text_width not in (None, text_dim):
+            raise ValueError(f"text_dim={text_dim} contradicts text_width={config.text_width}")
+        self._reset()
+        self.config_ = dataclasses.replace(config, text_width=int(text_dim))
+        self._core = _kmerl.Model(self.config_.to_core())
+        self.vocabulary_ = None
+        return self
+
+    def _ready(self):
+        if self._core is None:
+            raise RuntimeError("this model has no parameters yet: call fit or initialize, or use kmerl.load_model")
+        return self._core
+
+    def parameters(self):
+        """{name: copy} of all parameters and running statistics, float32; names are listed in docs/checkpoint.md.
+
+        Weights are ``(out, in)``, W of Eq. 2 ``(width, segment_samples)``. Running statistics of the projector's
+        batch normalisation end in ``running_mean`` and ``running_var``.
+        """
+        core = self._ready()
+        return {**core.parameters(), **core.statistics()}
+
+    def set_parameters(self, parameters):
+        """Replaces all parameters and running statistics.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array_like
+            The full set of `parameters`.
+
+        Raises
+        ------
+        ValueError
+            Listing what is missing, unexpected, misshapen or not finite; nothing is changed then.
+        """
+        core = self._ready()
+        if not hasattr(parameters, "keys"):
+            raise TypeError(f"parameters must be a mapping of names to arrays, got {type(parameters).__name__}")
+        layout = core.layout()
+        problems = [f"missing {name} {shape}" for name, shape in layout.items() if name not in parameters]
+        problems += [f"unexpected {name}" for name in parameters if name not in layout]
+        arrays = {}
+        for name, shape in layout.items():
+            if name not in parameters:
+                continue
+            try:
+                array = np.ascontiguousarray(parameters[name], dtype=_REAL)
+            except (TypeError, ValueError) as error:
+                problems.append(f"{name} is no array of numbers ({error})")
+                continue
+            if array.shape != shape:
+                problems.append(f"{name} has shape {array.shape}, expected {shape}")
+            elif not np.isfinite(array).all():
+                problems.append(f"{name} holds values that are not finite")
+            elif name.endswith(".running_var") and (array < 0).any():
+                problems.append(f"{name} holds negative variances")
+            arrays[name] = array
+        if problems:
+            raise ValueError("parameters are not the model's: " + "; ".join(problems[:20])
+                             + (f"; and {len(problems) - 20} more" if len(problems) > 20 else ""))
+        self._set(arrays)
+        return self
+
+    def _set(self, arrays):
+        statistics = {name: array for name, array in arrays.items() if name.endswith((".running_mean", ".running_var"))}
+        self._core.set_parameters({name: array for name, array in arrays.items() if name not in statistics})
+        self._core.set_statistics(statistics)
+        with self._classes_lock:
+            self._classes.clear()
+
+    def forward(self, batch):
+        """Evaluation mode: running statistics, no dropout, nothing masked but what the batch leaves out.
+
+        Parameters
+        ----------
+        batch : kmerl.Batch
+
+        Returns
+        -------
+        Output
+            ``logits`` (B, Q) for the batch's entities, ``ecg`` (B, 256) and ``text`` (B, 256) projected and
+            L2-normalised, ``features`` (B, width). What the batch has no texts for is None.
+        """
+        core = self._ready()
+        arrays = _arrays(batch)
+        classes = core.classes(arrays["entities"]) if arrays.get("entities") is not None else None
+        out = core.evaluate(arrays, classes, embeddings=True, threads=self._threads())
+        return Output(out.get("logits"), out["ecg"], out.get("text"), out["features"])
+
+    def loss_and_gradients(self, batch, step=0):
+        """A training step without its update: batch statistics, dropout if configured. Changes nothing in the model.
+
+        Parameters
+        ----------
+        batch : kmerl.Batch
+        step : int
+            Dropout masks are a function of seed, step and the recording's place in the batch.
+
+        Returns
+        -------
+        losses : dict
+            ``contrast`` (Eq. 4, SPEC 5), ``query`` (SPEC 6), ``total`` (their weighted sum), ``duplicates``
+            (recordings of the batch that share their report with another).
+        gradients : dict of str to ndarray
+            Of ``total``, by parameter name.
+        """
+        return self._ready().loss_and_gradients(_arrays(batch), step=step, threads=self._threads())
+
+    def _threads(self):
+        return self.config_.threads or _kmerl.build_info()["threads"]
+
+    # ---- training ----------------------------------------------------------------------------------------------
+
+    def fit(self, store, out=None, *, max_steps=None, progress=True):
+        """Pretrains on a store (Sec. 2, App. B), or goes on where a run in `out` stopped.
+
+        Parameters
+        ----------
+        store : kmerl.Store
+            Labelled and embedded.
+        out : path-like, optional
+            Folder for ``config.json``, ``log.jsonl``, ``last.safetensors``, ``best.safetensors`` (docs/training.md).
+            Created if its parent exists. Without it nothing is written and nothing can be resumed.
+        max_steps : int, optional
+            Stop after so many steps in all; the schedule is that of the whole run, and a later call goes on.
+        progress : bool
+            A progress bar on standard error.
+
+        Returns
+        -------
+        KMERL
+            self, with the last step's parameters. ``best.safetensors`` holds those of the lowest validation loss.
+
+        Raises
+        ------
+        ValueError
+            If `out` holds a run of another configuration or store: the message names the fields.
+        RuntimeError
+            If the store has no labels or embeddings yet, or the loss stops being finite.
+        """
+        from .training import fit
+
+        fit(self, store, out, max_steps=max_steps, progress=progress)
+        return self
+
+    # ---- files -------------------------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Writes a checkpoint: parameters, configuration, vocabulary, names with embeddings (docs/checkpoint.md).
+
+        Raises
+        ------
+        RuntimeError
+            If there is nothing to save yet.
+        FileNotFoundError
+            If the folder does not exist; none is created.
+        """
+        self._ready()
+        self._checkpoint().write(path)
+
+    def _checkpoint(self, training=None, moments=None):
+        from . import __version__
+
+        return Checkpoint(
+            config=self.config_,
+            parameters=self._core.parameters(),
+            statistics=self._core.statistics(),
+            names=self._names,
+            vocabulary=self.vocabulary_.to_json() if self.vocabulary_ is not None else None,
+            text_encoder=self._encoder_id,
+            training=self._training if training is None else training,
+            moments=moments,
+            library=f"kmerl {__version__}",
+        )
+
+    @classmethod
+    def _of(cls, checkpoint):
+        config = checkpoint.config
+        model = cls(**{name: getattr(config, name) for name in _FIELDS})
+        model._restore(checkpoint)
+        return model
+
+    def _restore(self, checkpoint):
+        self._reset()
+        self.config_ = checkpoint.config
+        self._core = _kmerl.Model(self.config_.to_core())
+        self._set({name: np.ascontiguousarray(array, dtype=_REAL)
+                   for name, array in {**checkpoint.parameters, **checkpoint.statistics}.items()})
+        vocabulary = None
+        if checkpoint.vocabulary is not None:
+            from .vocabulary import Vocabulary
+
+            vocabulary = Vocabulary.from_json(checkpoint.vocabulary)
+        self._know(vocabulary, checkpoint.names, checkpoint.text_encoder)
+        self._training = checkpoint.training
+
+    def _know(self, vocabulary, names, encoder_id):
+        """The texts that are answered without a text encoder."""
+        self.vocabulary_ = vocabulary
+        self._names = names
+        self._encoder_id = encoder_id
+        self._rows = {}
+        for row, text in enumerate(names.texts if names is not None else ()):
+            self._rows.setdefault(_fold(text), row)
+
+    # ---- answers -----------------------------------------------------------------------------------------------
+
+    @property
+    def text_encoder(self):
+        """The TextEncoder for class names that the checkpoint does not know, or None."""
+        return self._encoder
+
+    @text_encoder.setter
+    def text_encoder(self, encoder):
+        if encoder is not None:
+            for attribute in ("embed", "id", "width"):
+                if not hasattr(encoder, attribute):
+                    raise TypeError(f"text_encoder must be a kmerl.TextEncoder, got {type(encoder).__name__}")
+            if self._encoder_id is not None and encoder.id != self._encoder_id:
+                raise ValueError(f"text_encoder is {encoder.id}, but this model was trained with {self._encoder_id}: "
+                                 "its embeddings mean something else")
+            if self._core is not None and encoder.width != self.config_.text_width:
+                raise ValueError(f"text_encoder gives embeddings {encoder.width} wide, this model takes "
+                                 f"{self.config_.text_width}")
+        self._encoder = encoder
+
+    def predict_proba(self, x, classes, leads=None, fs=None, *, details=False, windows="all", method=None):
+        """Probability of each class, zero-shot, from whatever leads there are (Sec. 2.5, App. D.3).
+
+        Parameters
+        ----------
+        x : path, Record, array (leads, samples) or (n, leads, samples), or a list of Records or paths
+            Any leads in any order, any rate from 1 to 100,000 Hz, any length from one segment (0.2 s).
+        classes : str or list of str
+            What to ask. Vocabulary names and synonyms (both answered as their entity) and the class names of the
+            public data sets are known to a checkpoint; other texts need `text_encoder`.
+        leads : list of str, optional
+            Names of an array's rows; for records: which leads to use.
+        fs : float, optional
+            Sampling rate of arrays in Hz.
+        details : bool
+            Return an :class:`Answer` that also says what was dropped or repaired.
+        windows : {"all", "first"}
+            Recordings longer than 10 s: the mean over consecutive windows, or the first one.
+        method : {None, "query", "cosine", "both"}
+            The query network, the cosine in contrast space as ``(1 + cos) / 2``, or their mean. None: the query
+            network where the model was trained with it, else the cosine.
+
+        Returns
+        -------
+        ndarray float32 (classes,) or (n, classes), or Answer
+            In [0, 1]. One recording gives (classes,). An answer does not depend on the other recordings asked, to the
+            last bit; it depends on the other classes unless the model was trained with ``isolate_queries``.
+
+        Raises
+        ------
+        ValueError, TypeError, FileNotFoundError
+            Naming what came and what was expected.
+        RuntimeError
+            If the model was neither trained nor loaded.
+        """
+        core = self._ready()
+        method = self._method(method)
+        classes = [classes] if isinstance(classes, str) else classes
+        texts = _class_list(classes)
+        records, single = as_records(x, leads, fs)
+        asked = self._class_set(texts, "query") if method != "cosine" else None
+        text = self._class_set(texts, "contrast") if method != "query" else None
+        probabilities = np.empty((len(records), len(texts)), np.float32)
+        about = []
+        for first in range(0, len(records), _CHUNK):
+            part = records[first:first + _CHUNK]
+            batch, owner, info, _ = self._windows(part, windows)
+            out = core.evaluate(batch, asked[0] if asked else None, embeddings=text is not None,
+                                threads=self._threads())
+            answers = []
+            if asked:
+                answers.append(_kmerl.sigmoid(out["logits"])[:, asked[1]])
+            if text:
+                answers.append(_kmerl.cosine_probability(out["ecg"], text[0])[:, text[1]])
+            p = answers[0] if len(answers) == 1 else (answers[0] + answers[1]) / 2
+            probabilities[first:first + len(part)] = _kmerl.average_windows(np.ascontiguousarray(p), owner, len(part))
+            about += info
+        result = probabilities[0] if single else probabilities
+        return Answer(result, texts, about) if details else result
+
+    def encode(self, x, leads=None, fs=None, *, windows="all"):
+        """Features: the mean of the encoder's normed tokens (SPEC 3).
+
+        Parameters
+        ----------
+        x, leads, fs, windows
+            As for `predict_proba`.
+
+        Returns
+        -------
+        ndarray float32 (width,) or (n, width)
+        """
+        core = self._ready()
+        records, single = as_records(x, leads, fs)
+        features = np.empty((len(records), self.config_.width), np.float32)
+        for first in range(0, len(records), _CHUNK):
+            part = records[first:first + _CHUNK]
+            batch, owner, _, _ = self._windows(part, windows)
+            out = core.evaluate(batch, threads=self._threads())
+            features[first:first + len(part)] = _kmerl.average_windows(out["features"], owner, len(part))
+        return features[0] if single else features
+
+    def attend(self, x, classes, leads=None, fs=None):
+        """Where the query network looks: the last layer's cross-attention, averaged over heads (SPEC 6).
+
+        Parameters
+        ----------
+        x, leads, fs
+            As for `predict_proba`.
+        classes : str or list of str
+
+        Returns
+        -------
+        ndarray float32
+            (leads, segments) for one recording and one class given as text, summing to 1; a list of classes adds
+            an axis in front; several recordings give a list. Rows are the recording's leads in its own order,
+            columns segments of 0.2 s from its start; what was not looked at (an absent lead) is 0.
+        """
+        core = self._ready()
+        if self.config_.query_weight == 0:
+            raise ValueError("this model was trained with query_weight=0: it has no query network to attend with")
+        if self.config_.tokenisation != "lead":
+            raise ValueError("attend needs tokenisation='lead': this model's tokens hold all leads at once")
+        texts = _class_list([classes] if isinstance(classes, str) else classes)
+        records, single = as_records(x, leads, fs)
+        asked, expand = self._class_set(texts, "query")
+        maps = []
+        for record in records:
+            batch, _, _, rows = self._windows([record], "all")
+            out = core.evaluate(batch, asked, attention=True, threads=self._threads())["attention"].ravel()
+            offset, Q = batch["offset"], 1 + max(expand)
+            start = rows["start"] // self.config_.segment_samples
+            windows = len(start)
+            attention = np.zeros((len(texts), len(record.leads), int(start[-1] + rows["segments"][-1])), np.float32)
+            place = {LEADS.index(name): i for i, name in enumerate(record.leads)}
+            for w in range(windows):
+                tokens = slice(offset[w], offset[w + 1])
+                weights = out[Q * offset[w]:Q * offset[w + 1]].reshape(Q, -1)[expand]
+                row = [place[lead] for lead in batch["lead"][tokens]]
+                attention[:, row, start[w] + batch["segment"][tokens]] = weights / windows
+            maps.append(attention[0] if isinstance(classes, str) else attention)
+        return maps[0] if single else maps
+
+    def _method(self, method):
+        if method is None:
+            return "query" if self.config_.query_weight > 0 else "cosine"
+        if method not in ("query", "cosine", "both"):
+            raise ValueError(f"method must be None, 'query', 'cosine' or 'both', got {method!r}")
+        if method != "cosine" and self.config_.query_weight == 0:
+            raise ValueError(f"method={method!r}: this model was trained with query_weight=0 and has no query "
+                             "probabilities; use method='cosine'")
+        if method != "query" and self.config_.contrast_weight == 0:
+            raise ValueError(f"method={method!r}: this model was trained with contrast_weight=0 and has no contrast "
+                             "space; use method='query'")
+        return method
+
+    def _class_set(self, texts, side):
+        """Prepared classes (or projected texts) of the distinct embeddings, and each text's place among them."""
+        key = (side, tuple(texts))
+        with self._classes_lock:
+            if key in self._classes:
+                return self._classes[key]
+        embeddings, expand = self._embed(texts, side)
+        prepared = self._core.classes(embeddings) if side == "query" else self._core.project_text(embeddings)
+        with self._classes_lock:
+            if len(self._classes) >= 16:
+                self._classes.pop(next(iter(self._classes)))
+            self._classes[key] = (prepared, expand)
+        return prepared, expand
+
+    def _embed(self, texts, side):
+        """Distinct embeddings (m, text_width) of texts, and the row of each text."""
+        canonical = []
+        for text in texts:
+            # A synonym is answered as its entity: training knew the entity by its canonical name.
+            known = self.vocabulary_ is not None and text in self.vocabulary_
+            canonical.append(_fold(self.vocabulary_[text].name if known else text))
+        unknown = list(dict.fromkeys(t for t, name in zip(texts, canonical) if name not in self._rows))
+        if unknown and self._encoder is None:
+            raise ValueError(self._unknown_classes(unknown))
+        pooling = self.config_.query_pooling if side == "query" else self.config_.report_pooling
+        made = dict(zip((_fold(t) for t in unknown), self._encoder.embed(unknown, pooling))) if unknown else {}
+        distinct = list(dict.fromkeys(canonical))
+        table = (self._names.query if side == "query" else self._names.contrast) if self._names is not None else None
+        rows = [made[name] if name in made else table[self._rows[name]] for name in distinct]
+        place = {name: i for i, name in enumerate(distinct)}
+        return np.ascontiguousarray(rows, dtype=_REAL), [place[name] for name in canonical]
+
+    def _unknown_classes(self, unknown):
+        known = self._names.texts if self._names is not None else []
+        near = difflib.get_close_matches(unknown[0].lower(), known, n=3, cutoff=0.6)
+        return (
+            f"classes: this model does not know {', '.join(map(repr, unknown[:5]))}"
+            + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+            + (f" (near: {', '.join(map(repr, near))})" if near else "")
+            + f". It answers {len(known)} names without a text encoder; for others set "
+            "model.text_encoder = kmerl.TextEncoder.load(folder) with the encoder it was trained with"
+            + (f" ({self._encoder_id})" if self._encoder_id else "")
+        )
+
+    def _windows(self, records, windows):
+        """Packed windows of records: batch arrays, the record each window belongs to, and what was done."""
+        if windows not in ("all", "first"):
+            raise ValueError(f"windows must be 'all' or 'first', got {windows!r}")
+        batch, rows = sample_windows(records, self.config_, windows == "first", self._threads())
+        owner = rows["recording"].astype(np.int64)
+        info = []
+        for i, record in enumerate(records):
+            mine = owner == i
+            info.append({
+                "name": record.name,
+                "windows": int(mine.sum()),
+                "leads": _lead_names(rows["visible"][mine]),
+                "dropped": _lead_names(rows["dropped"][mine]),
+                "repaired": int(rows["repaired"][mine].sum()),
+            })
+        return batch.arrays(), owner, info, rows
+
+
+KMERL.__init__.__signature__ = inspect.Signature(
+    [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+     inspect.Parameter("preset", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)]
+    + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+       for name, field in _FIELDS.items()]
+)
+
+
+@dataclasses.dataclass
+class Output:
+    """What `KMERL.forward` returns."""
+
+    logits: np.ndarray | None
+    ecg: np.ndarray
+    text: np.ndarray | None
+    features: np.ndarray
+
+
+def load_model(name):
+    """A model from a checkpoint file, or one that comes with the package.
+
+    Parameters
+    ----------
+    name : path-like or str
+        A path, or a name from :func:`list_models`.
+
+    Returns
+    -------
+    KMERL
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or name.
+    ValueError
+        If the file is no checkpoint, damaged, or does not hold exactly its configuration's tensors.
+    """
+    path = os.fspath(name)
+    if not os.path.exists(path):
+        if path in list_models():
+            path = os.path.join(_MODELS, path + ".safetensors")
+        else:
+            raise FileNotFoundError(f"there is no checkpoint {path!r}, and no model of that name comes with kmerl "
+                                    f"(kmerl.list_models() gives {list_models()})")
+    return KMERL._of(Checkpoint.read(path))
+
+
+def list_models():
+    """Names of the models that come with the package, for :func:`load_model`."""
+    if not os.path.isdir(_MODELS):
+        return []
+    return sorted(os.path.splitext(name)[0] for name in os.listdir(_MODELS) if name.endswith(".safetensors"))
+
+
+def _arrays(batch):
+    """A Batch as the core takes it."""
+    if not isinstance(batch, Batch):
+        raise TypeError(f"batch must be a kmerl.Batch (kmerl.sample_batch makes one), got {type(batch).__name__}")
+    return batch.arrays()
+
+
+def _unknown_parameter(name):
+    near = difflib.get_close_matches(name, _FIELDS, n=1)
+    return f"KMERL has no parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _class_list(classes):
+    if isinstance(classes, (bytes, dict)) or not hasattr(classes, "__iter__"):
+        raise TypeError(f"classes must be a text or a list of texts, got {type(classes).__name__}")
+    classes = list(classes)
+    if not classes:
+        raise ValueError("classes is empty: expected at least one class name")
+    for i, text in enumerate(classes):
+        if not isinstance(text, str):
+            raise TypeError(f"classes[{i}] must be a text, got {type(text).__name__}")
+        if not text.strip():
+            raise ValueError(f"classes[{i}] is an empty text")
+    return classes
+
+
+def _lead_names(sets):
+    """Names of the leads in any of the sets (bit i is canonical lead i)."""
+    together = int(np.bitwise_or.reduce(sets)) if len(sets) else 0
+    return [name for i, name in enumerate(LEADS) if together >> i & 1]
+
+
+def _fold(text):
+    return " ".join(text.casefold().split())
+

@@ -1,0 +1,212 @@
+"""A pretraining run: its folder, its progress, going on where it stopped (SPEC 7, docs/training.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+import numpy as np
+
+from . import _kmerl
+from .batch import _core_corpus
+from .checkpoint import Checkpoint, Names
+from .durable import FolderLock, writing
+from .progress import Progress
+
+LAST, BEST, LOG, CONFIG = "last.safetensors", "best.safetensors", "log.jsonl", "config.json"
+SAVE_SECONDS = 600  # last.safetensors is never older than this, whatever an epoch takes
+
+
+def fit(model, store, out, *, max_steps, progress):
+    """See `KMERL.fit`."""
+    for name in ("corpus", "split", "vocabulary", "embeddings", "fingerprint"):
+        if not hasattr(type(store), name):
+            raise TypeError(f"store must be a kmerl.Store, got {type(store).__name__}")
+    if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer))
+                                  or max_steps < 1):
+        raise ValueError(f"max_steps must be None or a whole number from 1, got {max_steps!r}")
+    corpus, vocabulary, embeddings = store.corpus(), store.vocabulary, store.embeddings
+    model.initialize(embeddings.width)
+    _check_pooling(model.config_, embeddings)
+    names = Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
+    model._know(vocabulary, names, embeddings.encoder)
+
+    with contextlib.ExitStack() as stack:
+        if out is not None:
+            out = os.fspath(out)
+            parent = os.path.dirname(os.path.abspath(out))
+            if not os.path.isdir(parent):
+                raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
+            os.makedirs(out, exist_ok=True)
+            stack.enter_context(FolderLock(out, "run"))
+        run = Run(model, store.fingerprint(), out)
+        threads = model._threads()
+        trainer = _kmerl.Trainer(
+            model._core,
+            _core_corpus(corpus),
+            np.ascontiguousarray(store.split["train"], dtype=np.int64),
+            np.ascontiguousarray(store.split["validation"], dtype=np.int64),
+            threads=threads,
+        )
+        run.begin(trainer)
+        run.train(trainer, max_steps, progress)
+
+
+def _check_pooling(config, embeddings):
+    for name in ("report_pooling", "query_pooling"):
+        made, wanted = getattr(embeddings, name), getattr(config, name)
+        if made != wanted:
+            raise ValueError(f"{name}={wanted!r}, but the store was embedded with {name}={made!r}: "
+                             f"embed it again, or set {name}={made!r}")
+
+
+class Run:
+    """One run: the state beside the trainer's, and the files that hold both."""
+
+    def __init__(self, model, fingerprint, out):
+        self.model = model
+        self.out = out
+        self.log = None
+        self.history = []
+        self.training = {"store": fingerprint, "step": 0, "validated": 0, "epoch": 0, "val_loss": None,
+                         "best_step": None, "best_val_loss": None}
+
+    def path(self, name):
+        return os.path.join(self.out, name)
+
+    # ---- beginning, or going on ---------------------------------------------------------------------------------
+
+    def begin(self, trainer):
+        """Goes on from the folder's last checkpoint, or starts a run there."""
+        if self.out is None:
+            return
+        config = self.model.config_
+        if os.path.exists(self.path(LAST)):
+            last = Checkpoint.read(self.path(LAST))
+            self._compare(last)
+            if last.moments is None:
+                raise ValueError(f"{self.path(LAST)} lacks the optimiser's state: the run cannot go on")
+            self.training.update(last.training)
+            self.model._set({**{k: np.array(v) for k, v in last.parameters.items()},
+                             **{k: np.array(v) for k, v in last.statistics.items()}})
+            trainer.set_state(step=self.training["step"], validated=self.training["validated"],
+                              m={k: np.array(v) for k, v in last.moments["m"].items()},
+                              v={k: np.array(v) for k, v in last.moments["v"].items()})
+        elif os.path.exists(self.path(CONFIG)):
+            # Killed before the first checkpoint: nothing to go on from, but it must be the same run.
+            with open(self.path(CONFIG), encoding="utf-8") as file:
+                self._compare_config(type(config).from_json(file.read()))
+        with writing(self.path(CONFIG)) as file:
+            file.write((json.dumps(json.loads(config.to_json()), indent=2, sort_keys=True) + "\n").encode())
+        self._cut_log()
+
+    def _compare(self, last):
+        self._compare_config(last.config)
+        if last.training.get("store") != self.training["store"]:
+            raise ValueError(f"out: {self.out!r} holds a run on another store (or the store was labelled or embedded "
+                             "anew since); choose another folder")
+
+    def _compare_config(self, other):
+        different = other.difference(self.model.config_)
+        if different:
+            mine = {name: getattr(self.model.config_, name) for name in different}
+            theirs = {name: getattr(other, name) for name in different}
+            raise ValueError(
+                f"out: {self.out!r} holds a run of another configuration: "
+                + "; ".join(f"{name} is {theirs[name]!r} there, {mine[name]!r} here" for name in different)
+                + "; choose another folder"
+            )
+
+    def _cut_log(self):
+        """Keeps the log's whole lines up to the step that the run goes on from."""
+        kept = []
+        if os.path.exists(self.path(LOG)):
+            with open(self.path(LOG), encoding="utf-8") as file:
+                for line in file:
+                    with contextlib.suppress(json.JSONDecodeError):
+                        entry = json.loads(line)
+                        validated = "val_loss" in entry
+                        if entry["step"] <= self.training["validated" if validated else "step"]:
+                            kept.append(entry)
+        with writing(self.path(LOG)) as file:
+            file.write("".join(json.dumps(entry) + "\n" for entry in kept).encode())
+        self.history = kept
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def train(self, trainer, max_steps, progress):
+        """Runs to the end of the schedule, or max_steps; whatever stops it, the last state is kept."""
+        state = trainer.state()
+        steps = state["epoch_steps"] * self.model.config_.epochs
+        until = steps if max_steps is None else min(int(max_steps), steps)
+        size = self.model.config_.batch_size
+        self.saved = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            if self.out is not None:
+                self.log = stack.enter_context(open(self.path(LOG), "a", encoding="utf-8"))
+            bar = stack.enter_context(Progress(until, "pretrain", "steps", show=progress, initial=state["step"]))
+            self.clock = time.monotonic()
+            self.shown = {}
+
+            def hook(event):
+                if event["validation"]:
+                    self._validated(trainer, event)
+                else:
+                    self._stepped(event, size)
+                    bar.update(1, **self.shown)
+                    if time.monotonic() - self.saved > SAVE_SECONDS:
+                        self._save(trainer, LAST)
+
+            try:
+                trainer.run(until, hook)
+            finally:
+                self.model.history_ = self.history
+                with self.model._classes_lock:
+                    self.model._classes.clear()
+                self._save(trainer, LAST)
+                if self.out is not None and not os.path.exists(self.path(BEST)):
+                    self._save(trainer, BEST)       # no validation yet: the only state there is
+        self.model._training = dict(self.training)
+
+    def _write(self, entry):
+        self.history.append(entry)
+        if self.log is not None:
+            self.log.write(json.dumps(entry) + "\n")
+            self.log.flush()
+
+    def _stepped(self, event, size):
+        now = time.monotonic()
+        rate = event["recordings"] / max(now - self.clock, 1e-9)
+        self.clock = now
+        self.training.update(step=event["step"], epoch=event["epoch"])
+        entry = {name: event[name] for name in ("step", "epoch", "loss", "contrast", "query", "lr", "gradient_norm",
+                                                "duplicates")}
+        self._write({**entry, "samples_per_s": round(rate, 3)})
+        self.shown.update(loss=f"{event['loss']:.4f}", samples_per_s=f"{rate:.1f}")
+
+    def _validated(self, trainer, event):
+        loss = event["loss"]
+        self._write({"step": event["step"], "epoch": event["epoch"], "val_loss": loss,
+                     "val_contrast": event["contrast"], "val_query": event["query"]})
+        self.shown.update(val_loss=f"{loss:.4f}")
+        self.training.update(validated=event["step"], val_loss=loss)
+        best = self.training["best_val_loss"]
+        if best is None or loss < best:
+            self.training.update(best_step=event["step"], best_val_loss=loss)
+            self._save(trainer, BEST)
+        self._save(trainer, LAST)
+        self.clock = time.monotonic()
+
+    def _save(self, trainer, name):
+        """last.safetensors holds the optimiser's state too; best.safetensors only what answers need."""
+        if self.out is None:
+            return
+        moments = None
+        if name == LAST:
+            state = trainer.state()
+            self.training.update(step=state["step"], validated=state["validated"])
+            moments = {"m": state["m"], "v": state["v"]}
+            self.saved = time.monotonic()
+        self.model._checkpoint(dict(self.training), moments).write(self.path(name))
