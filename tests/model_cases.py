@@ -19,11 +19,11 @@ DEFAULTS = dict(
     query_width=256, query_layers=4, query_heads=4, query_mlp_width=1024, isolate_queries=0, dropout=0.0,
     query_reduction=0, query_weight=1.0,
     lr=2e-4, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=1e-5, decay_all=1, clip=0.0, warmup_steps=0,
-    batch_size=512, epochs=50, seed=0, lanes=16, span_tokens=512, memory_mb=1024,
+    batch_size=512, epochs=50, seed=0, lanes=8, span_recordings=4, span_tokens=1024, memory_mb=1024,
     masked_leads=(0.0,) * 9 + (1 / 3, 1 / 3, 1 / 3),
 )
 SMALL = dict(seconds=2.0, width=64, depth=2, heads=1, mlp_width=96, text_width=24, projection_width=32,
-             query_width=40, query_layers=2, query_heads=2, query_mlp_width=72, batch_size=8, lanes=2, span_tokens=64)
+             query_width=40, query_layers=2, query_heads=2, query_mlp_width=72, batch_size=8, lanes=3, span_recordings=2, span_tokens=64)
 
 # Every option of SPEC 2, 5, 6 that changes the forward pass or the loss: one change of the default each.
 BATCH, LAYER, NONE = range(3)
@@ -56,7 +56,7 @@ OPTIONS = {
     "no-embeddings": dict(lead_embedding=0, temporal_embedding=0),
     "patch-25": dict(segment_samples=25),
     "wider": dict(width=128, heads=2, mlp_width=200, depth=3),
-    "one-span": dict(lanes=1, span_tokens=100_000),
+    "one-span": dict(lanes=1, span_recordings=1000, span_tokens=100_000),
     "tiny-spans": dict(lanes=5, span_tokens=1),
 }
 
@@ -124,10 +124,23 @@ def parameters(config):
     return values
 
 
+def smooth_parameters(config):
+    """Parameters that keep each ReLU's inputs on one side of 0, half of them on each: the loss has no kinks nearby,
+    and its differences are as exact as the arithmetic."""
+    values = parameters(config)
+    projector = "ecg_projector." + ("fc1" if config["projection_norm"] == NONE else "norm1") + ".bias"
+    for name, x in values.items():
+        if name == projector or (name.startswith("query.layers.") and name.endswith("mlp.fc1.bias")):
+            x += np.where(np.arange(x.size) % 2, 6.0, -6.0)
+    return values
+
+
 def statistics(config):
-    """Running mean and variance, away from 0 and 1.  Held by every model, used with batch normalisation alone."""
+    """Running mean and variance of batch normalisation, away from 0 and 1."""
     R = config["projection_width"]
     values = {}
+    if config["projection_norm"] != BATCH:
+        return values
     for name in ("ecg_projector.norm1", "ecg_projector.norm2"):
         values[name + ".running_mean"] = uniform(name + "mean", (R,), 0.2)
         values[name + ".running_var"] = 1.0 + uniform(name + "var", (R,), 0.5)
@@ -166,3 +179,8 @@ def batch(config, B=6, Q=7, name="batch", leads=(3, 1, 2, 12), short=True):
 def to_real(values, real):
     """Float arrays in the build's number type."""
     return {name: np.ascontiguousarray(x, real) if x.dtype.kind == "f" else x for name, x in values.items()}
+
+
+def forward(model, batch, threads=1, **kwargs):
+    """logits, ecg, text, features of a _kmerl.Model in evaluation mode."""
+    return model.evaluate(batch, model.classes(batch["entities"]), embeddings=True, threads=threads, **kwargs)

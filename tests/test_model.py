@@ -4,6 +4,7 @@ The twin is tests/model_twin.py, the configurations are those of tests/model_cas
 gradients is in tests/parity.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import model_cases
 import model_twin
 import numpy as np
 import pytest
-from model_cases import OPTIONS, configuration, to_real
+from model_cases import OPTIONS, configuration, forward, to_real
 
 GOLDEN = Path(__file__).parent / "golden" / "model.json"
 
@@ -27,9 +28,9 @@ def real_of(core):
     return np.dtype(core.build_info()["real"])
 
 
-def build(core, config):
+def build(core, config, parameters=None):
     model = core.Model(config)
-    model.set_parameters(to_real(model_cases.parameters(config), real_of(core)))
+    model.set_parameters(to_real(parameters or model_cases.parameters(config), real_of(core)))
     model.set_statistics(to_real(model_cases.statistics(config), real_of(core)))
     return model
 
@@ -59,12 +60,11 @@ def subset(batch, recordings):
 def test_parameters_are_those_of_the_specification(core, option):
     config = configuration(**OPTIONS[option])
     model = core.Model(config)
-    model.initialize(1)
+    model.initialize()
     shapes = {name: x.shape for name, x in model.parameters().items()}
     assert shapes == {name: x.shape for name, x in model_cases.parameters(config).items()}
-    if not config["projection_norm"]:
-        assert {name: x.shape for name, x in model.statistics().items()} == {
-            name: x.shape for name, x in model_cases.statistics(config).items()}
+    shapes = {name: x.shape for name, x in model.statistics().items()}
+    assert shapes == {name: x.shape for name, x in model_cases.statistics(config).items()}
 
 
 def test_tiny_has_about_5_4_million_parameters(core):
@@ -77,7 +77,7 @@ def test_initial_values(core):
     """SPEC 3: weights truncated N(0, 0.02), biases 0; SPEC 2: embeddings N(0, 0.02)."""
     config = configuration(width=128, heads=2, learn_temperature=1)
     model = core.Model(config)
-    model.initialize(7)
+    model.initialize()
     for name, x in model.parameters().items():
         x = x.astype(np.float64)
         if name == "contrast.log_scale":
@@ -97,9 +97,9 @@ def test_initial_values(core):
 
 
 def test_initial_values_are_a_function_of_the_seed(core):
-    def initial(seed, **changes):
-        model = core.Model(configuration(**changes))
-        model.initialize(seed)
+    def initial(seed):
+        model = core.Model(configuration(seed=seed))
+        model.initialize()
         return model.parameters()
 
     one, again, two = initial(1), initial(1), initial(2)
@@ -124,13 +124,19 @@ def test_parameters_are_copies_and_come_back_as_set(either):
 
 # ------------------------------------------------------------------------------------- against the NumPy twin
 
+@functools.lru_cache(maxsize=None)
+def twin(option):
+    """Outputs and losses of the NumPy twin."""
+    config = configuration(**OPTIONS[option])
+    given = config, model_cases.parameters(config), model_cases.statistics(config), model_cases.batch(config)
+    return model_twin.forward(*given), model_twin.losses(*given)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_forward_agrees_with_twin(either, option):
     config = configuration(**OPTIONS[option])
     batch = batch_for(either, config)
-    out = build(either, config).forward(batch)
-    expected = model_twin.forward(config, model_cases.parameters(config), model_cases.statistics(config),
-                                  model_cases.batch(config))
+    out, expected = forward(build(either, config), batch), twin(option)[0]
     for name in ("logits", "ecg", "text", "features"):
         error = relative_error(out[name], expected[name])
         assert error < (1e-4 if real_of(either) == np.float32 else 1e-11), f"{name}: {error:.1e}"
@@ -140,8 +146,7 @@ def test_forward_agrees_with_twin(either, option):
 def test_losses_agree_with_twin(either, option):
     config = configuration(**OPTIONS[option])
     losses, _ = build(either, config).loss_and_gradients(batch_for(either, config))
-    expected = model_twin.losses(config, model_cases.parameters(config), model_cases.statistics(config),
-                                 model_cases.batch(config))
+    expected = twin(option)[1]
     for name in ("contrast", "query", "total"):
         if name == "total" or config[name + "_weight"]:
             error = relative_error(losses[name], expected[name])
@@ -165,7 +170,8 @@ def directional(model, parameters, batch, direction, h, **keywords):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_gradient_along_a_random_direction(core64, option):
     config = configuration(**OPTIONS[option])
-    model, parameters = build(core64, config), model_cases.parameters(config)
+    parameters = model_cases.smooth_parameters(config)
+    model = build(core64, config, parameters)
     batch = batch_for(core64, config)
     _, gradients = model.loss_and_gradients(batch)
     rng = np.random.default_rng(1)
@@ -177,7 +183,8 @@ def test_gradient_along_a_random_direction(core64, option):
 
 def test_gradient_of_each_parameter_along_a_random_direction(core64):
     config = configuration(learn_temperature=1)
-    model, parameters = build(core64, config), model_cases.parameters(config)
+    parameters = model_cases.smooth_parameters(config)
+    model = build(core64, config, parameters)
     batch = batch_for(core64, config)
     _, gradients = model.loss_and_gradients(batch)
     assert gradients.keys() == parameters.keys()
@@ -190,10 +197,11 @@ def test_gradient_of_each_parameter_along_a_random_direction(core64):
 
 def test_gradient_with_dropout(core64):
     """The masks are a function of (seed, step, recordings): the loss stays differentiable."""
-    config = configuration(dropout=0.3)
-    model, parameters = build(core64, config), model_cases.parameters(config)
+    config = configuration(dropout=0.3, seed=3)
+    parameters = model_cases.smooth_parameters(config)
+    model = build(core64, config, parameters)
     batch = batch_for(core64, config)
-    keywords = dict(seed=3, step=4, recordings=np.array([10, 11, 12, 13, 14, 2**40], np.int64))
+    keywords = dict(step=4, recordings=np.array([10, 11, 12, 13, 14, 2**40], np.int64))
     _, gradients = model.loss_and_gradients(batch, **keywords)
     rng = np.random.default_rng(3)
     direction = {name: rng.standard_normal(x.shape) / np.sqrt(x.size) for name, x in parameters.items()}
@@ -229,9 +237,9 @@ def test_lead_order_never_matters(core64):
     order = np.concatenate([rng.permutation(np.arange(start, stop))
                             for start, stop in zip(batch["offset"][:-1], batch["offset"][1:])])
     shuffled = dict(batch, **{name: np.ascontiguousarray(batch[name][order]) for name in ("patches", "lead", "segment")})
-    for name, x in model.forward(batch).items():
+    for name, x in forward(model, batch).items():
         if name in ("logits", "ecg", "text", "features"):
-            assert relative_error(model.forward(shuffled)[name], x) < 1e-12, name
+            assert relative_error(forward(model, shuffled)[name], x) < 1e-12, name
     (a, da), (b, db) = model.loss_and_gradients(batch), model.loss_and_gradients(shuffled)
     assert a["total"] == pytest.approx(b["total"], rel=1e-12)
     assert all(np.abs(da[name] - db[name]).max() < 1e-11 for name in da)
@@ -245,7 +253,7 @@ def test_lead_names_and_times_matter(core64, embedding, name):
         model, batch = build(core64, config), batch_for(core64, config)
         renamed = dict(batch, **{name: (batch[name] + 1) % (12 if name == "lead" else 10)})
         renamed[name] = renamed[name].astype(np.int32)
-        changed = np.abs(model.forward(batch)["logits"] - model.forward(renamed)["logits"]).max()
+        changed = np.abs(forward(model, batch)["logits"] - forward(model, renamed)["logits"]).max()
         assert (changed > 1e-4) if present else (changed == 0)
 
 
@@ -257,27 +265,27 @@ def test_swapping_the_signals_of_two_leads_matters(core64):
         lead = batch["lead"][start:stop]
         one, other = np.unique(lead)
         swapped["lead"][start:stop] = np.where(lead == one, other, one)
-    assert np.abs(model.forward(batch)["logits"] - model.forward(swapped)["logits"]).max() > 1e-4
+    assert np.abs(forward(model, batch)["logits"] - forward(model, swapped)["logits"]).max() > 1e-4
 
 
 def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(either):
     """Bit for bit: alone, in another order, among others."""
     config = configuration(width=128, heads=2)
     model, batch = build(either, config), batch_for(either, config, B=9)
-    together = model.forward(batch)
+    together = forward(model, batch)
     groups = [[b] for b in range(9)] + [[8, 0, 3], [5, 5, 2, 1], list(range(8, -1, -1))]
     for group in groups:
-        alone = model.forward(subset(batch, group))
+        alone = forward(model, subset(batch, group))
         for name in ("logits", "ecg", "text", "features"):
             assert (alone[name] == together[name][group]).all(), f"{name} of {group}"
 
 
 def test_an_answer_does_not_depend_on_spans_lanes_or_memory(either):
-    batch, answers = None, []
-    for changes in (dict(), dict(span_tokens=1), dict(span_tokens=100_000), dict(lanes=1), dict(lanes=7), dict(memory_mb=1)):
+    batch, answers = batch_for(either, configuration()), []
+    for changes in (dict(), dict(span_tokens=1), dict(span_tokens=100_000, span_recordings=1000), dict(lanes=1),
+                    dict(lanes=7), dict(memory_mb=1)):
         config = configuration(**changes)
-        batch = batch_for(either, config) if batch is None else batch
-        answers.append({name: x for name, x in build(either, config).forward(batch).items()
+        answers.append({name: x for name, x in forward(build(either, config), batch).items()
                         if name in ("logits", "ecg", "text", "features")})
     assert all(same_bits(answers[0], answer) for answer in answers)
 
@@ -287,7 +295,7 @@ def test_class_order_never_matters(core64):
     model, batch = build(core64, config), batch_for(core64, config, Q=11)
     order = np.random.default_rng(5).permutation(11)
     permuted = dict(batch, entities=batch["entities"][order], labels=np.ascontiguousarray(batch["labels"][:, order]))
-    assert relative_error(model.forward(permuted)["logits"], model.forward(batch)["logits"][:, order]) < 1e-12
+    assert relative_error(forward(model, permuted)["logits"], forward(model, batch)["logits"][:, order]) < 1e-12
     (a, da), (b, db) = model.loss_and_gradients(batch), model.loss_and_gradients(permuted)
     assert a["total"] == pytest.approx(b["total"], rel=1e-12)
     assert all(np.abs(da[name] - db[name]).max() < 1e-11 for name in da)
@@ -297,8 +305,8 @@ def test_class_order_never_matters(core64):
 def test_other_classes_matter_unless_queries_are_isolated(core64, isolated):
     config = configuration(isolate_queries=isolated)
     model, batch = build(core64, config), batch_for(core64, config)
-    together = model.forward(batch)["logits"]
-    alone = np.concatenate([model.forward(dict(batch, entities=batch["entities"][i:i + 1],
+    together = forward(model, batch)["logits"]
+    alone = np.concatenate([forward(model, dict(batch, entities=batch["entities"][i:i + 1],
                                                labels=np.ascontiguousarray(batch["labels"][:, i:i + 1])))["logits"]
                             for i in range(len(batch["entities"]))], axis=1)
     difference = np.abs(alone - together).max()
@@ -312,7 +320,7 @@ def test_packed_recordings_do_not_see_each_other(core64):
     start, stop = batch["offset"][2:4]
     other = dict(batch, patches=batch["patches"].copy())
     other["patches"][start:stop] *= -1
-    same = (model.forward(batch)["logits"] == model.forward(other)["logits"]).all(1)
+    same = (forward(model, batch)["logits"] == forward(model, other)["logits"]).all(1)
     assert list(same) == [True, True, False, True, True, True]
 
 
@@ -334,7 +342,20 @@ def test_a_masked_token_equals_an_absent_one(core64):
     rest = np.flatnonzero(~masked)
     packed = dict(batch, offset=np.array([0, len(rest)], np.int32),
                   **{name: batch[name][rest] for name in ("patches", "lead", "segment")})
-    assert relative_error(build(core64, config).forward(packed)["features"][0], z_e[~masked].mean(0)) < 1e-12
+    assert relative_error(forward(build(core64, config), packed)["features"][0], z_e[~masked].mean(0)) < 1e-12
+
+
+def test_threads_change_no_bit(either):
+    """Spans go to lanes by their number, not by the thread that takes them."""
+    config = configuration(dropout=0.2, lanes=5, span_recordings=3)
+    batch = batch_for(either, config, B=24)
+    model = build(either, config)
+    losses, gradients = model.loss_and_gradients(batch, threads=1)
+    answer = forward(model, batch, threads=1)
+    for threads in (2, 3, 8):
+        again, gradients_again = model.loss_and_gradients(batch, threads=threads)
+        assert again == losses and same_bits(gradients_again, gradients), threads
+        assert same_bits(forward(model, batch, threads=threads), answer), threads
 
 
 def test_memory_budget_changes_no_bit(either):
@@ -342,18 +363,16 @@ def test_memory_budget_changes_no_bit(either):
     results = []
     for megabytes in (1024, 1):
         config = configuration(width=128, heads=2, depth=4, memory_mb=megabytes, dropout=0.2)
-        results.append(build(either, config).loss_and_gradients(batch_for(either, config, B=24, leads=(12,)), seed=1, step=2,
+        results.append(build(either, config).loss_and_gradients(batch_for(either, config, B=24, leads=(12,)), step=2,
                                                                 recordings=np.arange(24)))
     assert results[0][0] == results[1][0]
     assert same_bits(results[0][1], results[1][1])
 
 
 class TestDropout:
-    def losses(self, core, batch=None, evaluation=False, **keywords):
-        config = configuration(dropout=0.3)
-        batch = batch_for(core, config) if batch is None else batch
-        keywords = dict(dict(seed=1, step=2, recordings=np.arange(len(batch["labels"]), dtype=np.int64)), **keywords)
-        return build(core, config).loss_and_gradients(batch, **keywords)
+    def losses(self, core, seed=1, step=2, recordings=np.arange(6), **changes):
+        config = configuration(dropout=0.3, seed=seed, **changes)
+        return build(core, config).loss_and_gradients(batch_for(core, config), step=step, recordings=recordings)
 
     def test_is_reproducible(self, either):
         (a, da), (b, db) = self.losses(either), self.losses(either)
@@ -367,14 +386,14 @@ class TestDropout:
         config = configuration(dropout=0.3)
         plain, batch = configuration(), batch_for(core64, config)
         assert self.losses(core64)[0]["contrast"] == build(core64, plain).loss_and_gradients(batch)[0]["contrast"]
-        dropped, kept = build(core64, config).forward(batch), build(core64, plain).forward(batch)
+        dropped, kept = forward(build(core64, config), batch), forward(build(core64, plain), batch)
         assert (dropped["logits"] == kept["logits"]).all()
 
     def test_is_on_average_what_it_drops_from(self, core64):
         """The mean query loss over steps is near the loss without dropout: masks are scaled and not all the same."""
         config = configuration(dropout=0.1)
         model, batch = build(core64, config), batch_for(core64, config)
-        values = np.array([model.loss_and_gradients(batch, seed=1, step=step, recordings=np.arange(6))[0]["query"]
+        values = np.array([model.loss_and_gradients(batch, step=step, recordings=np.arange(6))[0]["query"]
                            for step in range(200)])
         plain = build(core64, configuration()).loss_and_gradients(batch)[0]["query"]
         assert values.std() > 1e-3
@@ -390,7 +409,7 @@ def test_golden_file(either, name):
     config = configuration(**golden["config"])
     tolerance = 1e-4 if real_of(either) == np.float32 else 1e-9
     model, batch = build(either, config), batch_for(either, config)
-    out = model.forward(batch)
+    out = forward(model, batch)
     for key in ("logits", "ecg", "text", "features"):
         assert relative_error(out[key], golden[key]) < tolerance, key
     losses, gradients = model.loss_and_gradients(batch)

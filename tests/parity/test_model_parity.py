@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import golden
 import model_cases
 import model_twin
-from model_cases import OPTIONS, configuration
+from model_cases import OPTIONS, configuration, forward
 from reference import Reference, pad
 
 BUILDS = {"core": (torch.float32, 1e-4), "core64": (torch.float64, 1e-9)}
@@ -68,7 +68,7 @@ def compare_all(build, config, **kwargs):
     model, reference = pair(core, dtype, config)
     batch = arrays(core, config, **kwargs)
     padded = pad(batch, dtype)
-    out, expected = model.forward(batch), reference.forward(padded)
+    out, expected = forward(model, batch), reference.forward(padded)
     for name in ("logits", "ecg", "text", "features"):
         compare(out[name], expected[name], tolerance, name)
     (losses, gradients), expected = model.loss_and_gradients(batch), reference.losses(padded)
