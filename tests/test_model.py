@@ -422,3 +422,19 @@ def test_golden_file(either, name):
         assert abs(np.linalg.norm(gradient) - norm) < tolerance * scale, key
         for i, value in entries:
             assert abs(gradient.ravel()[i] - value) < tolerance * scale, key
+
+
+@pytest.mark.parametrize("name", ["default", "options"])
+def test_golden_steps(either, name):
+    """Ten AdamW steps, each on a batch of its own: a warm-up, then half a cosine to 0 (SPEC 7)."""
+    golden = json.loads(GOLDEN.read_text())[name]
+    config, steps = configuration(**golden["config"]), golden["steps"]
+    model = build(either, config)
+    optimiser = either.Optimiser(model)
+    for step, expected in enumerate(steps):
+        warmup = config["warmup_steps"]
+        share = (step + 1) / warmup if step < warmup else \
+            0.5 * (1 + np.cos(np.pi * (step - warmup) / (len(steps) - warmup)))
+        losses = optimiser.step(batch_for(either, config, name=f"step{step}"), config["lr"] * share)
+        for key in ("contrast", "query", "total"):
+            assert losses[key] == pytest.approx(expected[key], rel=1e-4 if real_of(either) == np.float32 else 1e-8)

@@ -26,12 +26,12 @@ CONFIGS = {
 STEPS = 10
 
 
-def gradient_scale(name, gradients):
-    """What a gradient's errors are relative to: its own norm, but that of the weight for a bias in front of batch
-    normalisation, whose gradient is 0 but for rounding."""
-    if name.startswith("ecg_projector.fc") and name.endswith(".bias"):
-        name = name.replace(".bias", ".weight")
-    return float(np.linalg.norm(gradients[name]))
+def scale_of(name, size):
+    """What a gradient's errors are relative to: its own size, but at least that of the weight for a bias whose effect
+    batch normalisation takes off again: all or part of its gradient is 0 but for rounding."""
+    if name in ("encoder.norm.bias", "ecg_projector.fc1.bias", "ecg_projector.fc2.bias"):
+        return max(size(name), size(name.replace(".bias", ".weight")))
+    return size(name)
 
 
 def results(changes):
@@ -43,13 +43,17 @@ def results(changes):
     losses = model.losses(batch)
     losses["total"].backward()
     gradients = {name: x.grad.numpy() for name, x in model.weights.items()}
+
+    def norm(name):
+        return float(np.linalg.norm(gradients[name]))
+
     entries = {name: [(i, float(x.ravel()[i])) for i in sorted({0, x.size // 3, x.size - 1})]
                for name, x in gradients.items()}
     batches = [pad(model_cases.batch(config, name=f"step{step}"), torch.float64) for step in range(STEPS)]
     steps = Reference(config, parameters, statistics).train(batches)
     return dict(config=changes, **out, losses={name: float(x.detach()) for name, x in losses.items()},
-                gradients={name: (float(np.linalg.norm(x)), entries[name]) for name, x in gradients.items()},
-                gradient_scale={name: gradient_scale(name, gradients) for name in gradients}, steps=steps)
+                gradients={name: (norm(name), entries[name]) for name in gradients},
+                gradient_scale={name: scale_of(name, norm) for name in gradients}, steps=steps)
 
 
 def golden():
