@@ -13,6 +13,7 @@ import threading
 import numpy as np
 
 from kmerl import _kmerl, safetensors
+from kmerl.progress import Progress
 
 __all__ = ["TextEmbeddings", "TextEncoder", "sample_embeddings"]
 
@@ -130,7 +131,7 @@ class TextEncoder:
         threads : int, optional
             By default ``OMP_NUM_THREADS``, else the cores this process may use.
         progress : bool
-            Show a progress bar (needs ``tqdm``).
+            Show a progress bar on standard error.
 
         Returns
         -------
@@ -153,7 +154,7 @@ class TextEncoder:
         # Longest first: spans of equal length, and the last ones to be handed out are short.
         order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
         out = np.empty((len(tokens), self.width), np.float32)
-        with _progress_bar(progress, len(tokens)) as bar:
+        with Progress(len(tokens), "embed", "texts", show=progress) as bar:
             start = 0
             while start < len(order):
                 budget = _CHUNK * 16 // len(tokens[order[start]]) + 1
@@ -520,27 +521,6 @@ def _fingerprint(weights, tokenizer, config):
     probe = tokenizer.encode("Größe ÉTÉ naïve 心電図 ST-Hebung,\x00\u200b 0.1mV/s T\u0308").ids
     digest.update(json.dumps(probe).encode())
     return digest.hexdigest()[:16]
-
-
-def _progress_bar(progress, total):
-    if not progress:
-        return _NoBar()
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs the tqdm package: pip install tqdm") from None
-    return tqdm(total=total, unit="text", desc="embed")
-
-
-class _NoBar:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def update(self, n):
-        pass
 
 
 def _check_texts(texts):

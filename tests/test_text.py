@@ -264,7 +264,8 @@ def test_nothing_to_embed(encoder):
 
 
 def test_a_progress_bar(encoder, capsys):
-    pytest.importorskip("tqdm", reason="the tqdm package is not installed")
+    encoder.embed(TEXTS, max_length=40)
+    assert capsys.readouterr().err == ""
     encoder.embed(TEXTS, max_length=40, progress=True)
     assert "7/7" in capsys.readouterr().err
 
