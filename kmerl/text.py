@@ -20,7 +20,8 @@ __all__ = ["TextEmbeddings", "TextEncoder", "sample_embeddings"]
 POOLINGS = ("mean", "cls", "pooler")
 SHIPPED = os.path.join(os.path.dirname(__file__), "data", "embeddings.safetensors")
 _REAL = np.dtype(_kmerl.build_info()["real"])
-_CHUNK = 4096  # texts tokenised, and about 16 tokens times as many encoded, between two looks at Ctrl-C
+_TEXTS = 4096  # tokenised at a time
+_TOKENS = 4096  # a thread's share between two looks at Ctrl-C and the progress bar: a second or two
 
 # The core's names and the tensors of a Hugging Face folder that each of them is made of, one below the other.
 _TENSORS = {
@@ -157,8 +158,8 @@ class TextEncoder:
         with Progress(len(tokens), "embed", "texts", show=progress) as bar:
             start = 0
             while start < len(order):
-                budget = _CHUNK * 16 // len(tokens[order[start]]) + 1
-                chunk = order[start : start + budget]
+                longest = len(tokens[order[start]])
+                chunk = order[start : start + max(1, _TOKENS * threads // longest)]
                 offset = np.cumsum([0] + [len(tokens[i]) for i in chunk], dtype=np.int32)
                 ids = np.concatenate([tokens[i] for i in chunk])
                 out[chunk] = self._core.forward(ids, offset, pooling, threads)
@@ -171,8 +172,8 @@ class TextEncoder:
         tokens = []
         with self._lock:
             self._tokenizer.enable_truncation(max_length)
-            for start in range(0, len(texts), _CHUNK):
-                encodings = self._tokenizer.encode_batch(texts[start : start + _CHUNK])
+            for start in range(0, len(texts), _TEXTS):
+                encodings = self._tokenizer.encode_batch(texts[start : start + _TEXTS])
                 tokens += [np.array(encoding.ids, np.int32) for encoding in encodings]
             self._tokenizer.no_truncation()
         return tokens

@@ -236,7 +236,8 @@ def test_embed_equals_the_twin(encoder, pooling):
 
 
 def test_embed_does_not_depend_on_the_list(encoder, monkeypatch):
-    monkeypatch.setattr("kmerl.text._CHUNK", 3)
+    monkeypatch.setattr("kmerl.text._TEXTS", 3)
+    monkeypatch.setattr("kmerl.text._TOKENS", 10)
     together = encoder.embed(TEXTS * 2, max_length=40, threads=2)
     for i, text in enumerate(TEXTS * 2):
         np.testing.assert_array_equal(encoder.embed([text], max_length=40, threads=1)[0], together[i])
