@@ -38,20 +38,24 @@ def records(count, leads, seconds):
         )
 
 
+def clocks():
+    """Seconds on the wall, and of this process's work."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def build(path, count, leads, seconds):
-    before = peak_mb()
-    started = time.perf_counter()
+    started = clocks()
     for _ in records(count, leads, seconds):
         pass
-    making = time.perf_counter() - started
-    started = time.perf_counter()
+    making = clocks() - started
+    started = clocks()
     kmerl.Store.create(path, records(count, leads, seconds), progress=False)
-    spent = time.perf_counter() - started - making
-    print(json.dumps({"ms": 1e3 * spent / count, "peak": peak_mb(), "before": before}))
+    ms, cpu = 1e3 * (clocks() - started - making) / count
+    print(json.dumps({"ms": ms, "cpu": cpu, "peak": peak_mb()}))
 
 
 def read(path, reads):
@@ -59,11 +63,11 @@ def read(path, reads):
     store = kmerl.Store.open(path)
     opened = time.perf_counter() - started
     indices = np.random.default_rng(0).integers(0, len(store), reads)
-    started = time.perf_counter()
+    started = clocks()
     for i in indices:
         store[i]
-    spent = time.perf_counter() - started
-    print(json.dumps({"ms": 1e3 * spent / reads, "peak": peak_mb(), "open": 1e3 * opened}))
+    ms, cpu = 1e3 * (clocks() - started) / reads
+    print(json.dumps({"ms": ms, "cpu": cpu, "peak": peak_mb(), "open": 1e3 * opened}))
 
 
 def child(*arguments):
@@ -91,7 +95,8 @@ def main():
         return
 
     print(f"{options.leads} leads of {options.seconds:g} s, {options.reads} random reads")
-    print("recordings   build ms  peak MB   open ms   read ms  peak MB   database MB   total MB")
+    print("                   build                         read at random")
+    print("recordings      ms  cpu ms  peak MB   open ms      ms  cpu ms  peak MB   database MB   total MB")
     for count in options.counts:
         folder = tempfile.mkdtemp(dir=options.folder, prefix="bench_store_")
         try:
@@ -102,8 +107,8 @@ def main():
             database = os.path.getsize(os.path.join(path, "store.sqlite")) / 1e6
             total = sum(entry.stat().st_size for entry in os.scandir(path)) / 1e6
             print(
-                f"{count:10,} {built['ms']:10.3f} {built['peak']:8.0f} {got['open']:9.1f} {got['ms']:9.3f} "
-                f"{got['peak']:8.0f} {database:13.1f} {total:10.0f}",
+                f"{count:10,} {built['ms']:7.2f} {built['cpu']:7.2f} {built['peak']:8.0f} {got['open']:9.1f} "
+                f"{got['ms']:7.3f} {got['cpu']:7.3f} {got['peak']:8.0f} {database:13.1f} {total:10.0f}",
                 flush=True,
             )
         finally:

@@ -13,6 +13,7 @@ from . import store_format as fmt
 from .progress import Progress
 
 CHUNK = 1024  # reports between two times of keeping what was done
+NEW_LABELS = "labels.npy"  # until the hash in their name is known
 PROGRESS_FILE = "embedding.json"  # of an unfinished embedding: its key, and how many reports are done
 
 
@@ -20,7 +21,7 @@ PROGRESS_FILE = "embedding.json"  # of an unfinished embedding: its key, and how
 
 
 def label(store, vocabulary, *, extractor, hedged, progress):
-    from .extract import extract
+    from .extraction import extract, label_matrix
     from .vocabulary import Vocabulary
 
     if vocabulary is None:
@@ -32,39 +33,41 @@ def label(store, vocabulary, *, extractor, hedged, progress):
     counts = {"asserted"} | ({"hedged"} if hedged == "keep" else set())
     names = list(vocabulary)
     column = {name: i for i, name in enumerate(names)}
-    above = [sorted(column[name] for name in closure(vocabulary, entity)) for entity in names]
+    implied = {name: [column[name], *(column[above] for above in vocabulary.above(name))] for name in names}
     text = vocabulary.to_json()
-    key = sha256(text, repr(extractor), hedged)[:12]
-    file_name = f"labels-{key}.npy"
     reports = store._reports
     per_report = np.bincount(store._index["report"], minlength=reports)
     positive = np.zeros((2, len(names)), np.int64)  # reports, recordings
     sha = hashlib.sha256(text.encode())
 
     with durable.FolderLock(store.path, "store"):
-        with durable.writing(os.path.join(store.path, file_name)) as file:
+        with durable.writing(os.path.join(store.path, NEW_LABELS)) as file:
             file.write(fmt.npy_header("u1", (reports, len(names))))
             with Progress(reports, "label", "reports", show=progress) as bar:
                 for start in range(0, reports, CHUNK):
                     texts = chunk(store, start)
-                    rows = np.zeros((len(texts), len(names)), np.uint8)
-                    for row, findings in zip(
-                        rows, extract(texts, vocabulary, extractor=extractor), strict=True
-                    ):
-                        for finding in findings:
-                            if finding.status in counts:
-                                row[above[column[finding.entity]]] = 1
+                    if extractor == "lexicon":
+                        rows = label_matrix(texts, vocabulary, hedged)
+                    else:
+                        rows = np.zeros((len(texts), len(names)), np.uint8)
+                        found = extract(texts, vocabulary, extractor=extractor)
+                        for row, findings in zip(rows, found, strict=True):
+                            for finding in findings:
+                                if finding.status in counts:
+                                    row[implied[finding.entity]] = 1
                     file.write(rows)
                     sha.update(rows)
                     positive[0] += rows.sum(axis=0, dtype=np.int64)
                     positive[1] += per_report[start : start + len(texts)] @ rows.astype(np.int64)
                     bar.update(len(texts))
+        file_name = f"labels-{sha.hexdigest()[:12]}.npy"
+        os.replace(os.path.join(store.path, NEW_LABELS), os.path.join(store.path, file_name))
         about = {
             "file": file_name,
             "entities": len(names),
-            "extractor": extractor if isinstance(extractor, str) else repr(extractor),
+            "extractor": extractor if isinstance(extractor, str) else extractor_name(extractor),
             "hedged": hedged,
-            "vocabulary_sha256": sha256(text),
+            "vocabulary_sha256": vocabulary.hash,
             "sha256": sha.hexdigest(),
         }
 
@@ -77,12 +80,8 @@ def label(store, vocabulary, *, extractor, hedged, progress):
         exchange(store, change)
 
 
-def closure(vocabulary, entity):
-    """The entity and all its superclasses."""
-    found = [entity]
-    for name in found:
-        found += [above for above in vocabulary[name].superclasses if above not in found]
-    return found
+def extractor_name(extractor):
+    return str(getattr(extractor, "id", None) or type(extractor).__name__)
 
 
 def chunk(store, start):
@@ -117,7 +116,7 @@ def exchange(store, change):
     used = {meta.get("labels", {}).get("file")}
     used |= {meta.get("embeddings", {}).get(key) for key in ("reports", "texts")}
     for entry in os.listdir(store.path):
-        if entry.startswith(("labels-", "reports-", "texts-")) and entry not in used:
+        if entry.startswith(("labels", "reports-", "texts-")) and entry not in used:
             os.unlink(os.path.join(store.path, entry))
 
 
@@ -180,17 +179,10 @@ def names_to_embed(store, encoder):
 
     vocabulary = store.vocabulary
     names = list(vocabulary)
-    more = [synonym for name in names for synonym in all_synonyms(vocabulary[name])] + list(class_names())
+    more = [synonym for name in names for synonym in vocabulary[name].synonyms] + list(class_names())
     if hasattr(encoder, "__contains__"):
         more = [text for text in more if text in encoder]
     return list(dict.fromkeys(names + more))
-
-
-def all_synonyms(entity):
-    synonyms = entity.synonyms
-    if isinstance(synonyms, dict):
-        return [text for texts in synonyms.values() for text in texts]
-    return list(synonyms)
 
 
 def vectors(encoder, texts, pooling):
