@@ -1,0 +1,522 @@
+"""The command line: what each verb prints, its exit codes, and what it passes on."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_datasets import write_folder, write_record
+
+import kmerl
+from kmerl import cli
+
+CLASSES = ["atrial fibrillation", "normal ecg", "bigeminy (unknown, or ventricular)"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; gives exit code, standard output and standard error."""
+
+    def command(text, *more):
+        words = [*shlex.split(text), *map(str, more)]
+        try:
+            code = cli.main(words)
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err, lines=out.splitlines())
+
+    return command
+
+
+class Model:
+    """Stands for a trained model; the probability of class k is the share of leads, halved k times."""
+
+    vocabulary_ = CLASSES
+    config_ = SimpleNamespace(segment_samples=50, fs=500.0, size="tiny", width=192, depth=12)
+
+    def __init__(self):
+        self.text_encoder = None
+        self.asked = []
+
+    def predict_proba(self, records, classes, *, details=False):
+        self.asked.append((records, classes))
+        for record in records:
+            if record.name.startswith("flat"):
+                raise ValueError(f"{record.name}: no lead is left: all 12 are flat")
+        p = np.array([[len(r.leads) / 12 / 2**k for k in range(len(classes))] for r in records], np.float32)
+        done = [
+            {
+                "name": r.name,
+                "windows": 1,
+                "leads": r.leads,
+                "dropped": ["V6"] * (r.name == "odd"),
+                "repaired": 0,
+            }
+            for r in records
+        ]
+        return SimpleNamespace(probabilities=p, classes=classes, recordings=done) if details else p
+
+    def attend(self, record, finding):
+        self.asked.append((record, finding))
+        return np.full((len(record.leads), 10), 0.1 / len(record.leads))
+
+
+@pytest.fixture
+def model(monkeypatch):
+    model = Model()
+
+    def load(path):
+        if path != "best.safetensors":
+            raise FileNotFoundError(f"there is no checkpoint {path!r}")
+        return model
+
+    monkeypatch.setattr(kmerl, "load_model", load, raising=False)
+    return model
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("r1", "r2", "odd", "flat"):
+        write_record(tmp_path / name)
+    return tmp_path
+
+
+# ---- Usage and errors ----
+
+
+def test_help_and_version(run):
+    result = run("--help")
+    assert result.code == 0
+    for verb in ("demo", "store", "label", "embed", "pretrain", "predict", "evaluate", "plot", "info"):
+        assert re.search(rf"^    {verb} +\w", result.out, re.M)
+    assert "simulate" not in result.out
+    assert run("--version").out == f"kmerl {kmerl.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb != "demo"])
+def test_every_verb_has_help(run, verb):
+    result = run(f"{verb} --help")
+    assert result.code == 0 and result.out.startswith(f"usage: kmerl {verb} ")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("", "usage: kmerl"),
+        ("sing", "invalid choice: 'sing'"),
+        ("predict", "the following arguments are required: CHECKPOINT, RECORD"),
+        ("predict c r --json --csv", "not allowed with argument"),
+        ("predict c r --classes 'a,,b'", "'a,,b' has an empty name"),
+        ("predict c r --class a", "unrecognized arguments: --class a"),
+        ("store out r --seconds long", "'long' is neither a number of seconds nor"),
+        ("pretrain s", "the following arguments are required: --out"),
+        ("pretrain s --out r --epochs five", "argument --epochs: invalid int value: 'five'"),
+        ("pretrain s --out r --masked-leads 9,x", "'9,x' is not like 9,10,11"),
+        ("pretrain s --out r --betas 0.9", "'0.9' is not like 0.9,0.999"),
+        ("plot r --class a", "--checkpoint and --class go together"),
+        ("plot r --out r.gif", "--out r.gif: expected .png, .pdf or .svg"),
+        ("evaluate c f --out r.txt", "--out r.txt: expected .json"),
+        ("evaluate c f --sweep --out r.csv", "scores are written without --sweep only"),
+    ],
+)
+def test_wrong_usage(run, words, message):
+    result = run(words)
+    assert result.code == 2 and message in result.err and result.out == ""
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ValueError("signal has 11 leads,\n  leads names 12"), "signal has 11 leads, leads names 12"),
+        (KeyError("no entity 'x'"), "no entity 'x'"),
+        (FileNotFoundError(2, "No such file or directory", "a/b.hea"), "a/b.hea: No such file or directory"),
+        (RuntimeError("the model is neither trained nor loaded"), "the model is neither trained nor loaded"),
+        (MemoryError(), "MemoryError"),
+        (ImportError("needs matplotlib: pip install matplotlib"), "needs matplotlib: pip install matplotlib"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_1(run, monkeypatch, error, line):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr("kmerl.info.describe", fail)
+    result = run("info x")
+    assert (result.code, result.out, result.err) == (1, "", f"kmerl info: {line}\n")
+
+
+def test_a_mistake_of_our_own_is_not_hidden(run, monkeypatch):
+    monkeypatch.setattr("kmerl.info.describe", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("info x")
+
+
+def test_interrupted(run, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kmerl.Store, "open", stop)
+    monkeypatch.setattr(kmerl, "KMERL", lambda **_: None, raising=False)
+    result = run("pretrain s --out run")
+    assert result.code == 130
+    assert (
+        result.err
+        == "\nkmerl pretrain: interrupted; run/last.safetensors is kept, the same command goes on\n"
+    )
+
+
+def test_warnings_are_lines(run, monkeypatch):
+    import warnings
+
+    def warn(path):
+        warnings.warn("3 recordings are missing", stacklevel=1)
+        return ["x: a thing"], ["plot", "x"]
+
+    monkeypatch.setattr("kmerl.info.describe", warn)
+    result = run("info x")
+    assert result.err == "kmerl info: warning: 3 recordings are missing\n"
+    assert result.out == "x: a thing\nnext: kmerl plot x\n"
+
+
+def test_as_a_program(tmp_path):
+    """python -m kmerl, in a folder of its own, into a pipe that closes early."""
+    write_record(tmp_path / "r1")
+    command = [sys.executable, "-m", "kmerl", "info", "r1"]
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(kmerl.__file__))}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("r1: a recording\n") and done.stderr == ""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert done.returncode == 1 and done.stderr == ""
+
+
+# ---- store ----
+
+
+def test_store(run, records):
+    (records / "reports.csv").write_text("record,report,patient\nr1,sinus rhythm,p1\nr2.hea,,p2\nodd,af,p1\n")
+    (records / "cut.hea").write_text("cut 1 500 10\ncut.dat 16 1000/mV 16 0 0 0 0 II\n")
+    result = run("store out r1 r2 odd cut --reports reports.csv -q")
+    assert result.code == 0
+    assert result.lines[0] == "out: 3 recordings stored, 1 skipped"
+    assert "  skipped cut: " in result.out and "cut.dat" in result.out
+    assert "2 of 4 recordings have no report in reports.csv" in result.out
+    assert result.lines[-1] == "next: kmerl label out"
+    store = kmerl.Store.open("out")
+    assert [record.report for record in store] == ["sinus rhythm", "", "af"]
+    assert store.describe()["patients"] == 2
+
+
+def test_store_of_a_folder_with_other_columns(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_record(tmp_path / "ecgs" / "records500" / "00001_hr")
+    write_record(tmp_path / "ecgs" / "records500" / "00002_hr")
+    (tmp_path / "db.csv").write_text(
+        "filename_hr,text,patient_id\nrecords500/00002_hr,zwei,7\nrecords500/00001_hr,eins,8\n"
+    )
+    columns = "--record-column filename_hr --report-column text --patient-column patient_id"
+    result = run(f"store out ecgs --reports db.csv {columns} -q --seconds all --validation 0.5 --seed 3")
+    assert result.code == 0, result.err
+    store = kmerl.Store.open("out")
+    assert [record.report for record in store] == ["eins", "zwei"]
+    assert len(store.split["validation"]) == 1 and store.describe()["seconds"] is None
+
+
+def test_store_with_patients_apart(run, records):
+    (records / "patients.csv").write_text("record,patient\nr1,p\nr2,p\n")
+    result = run("store out r1 r2 --patients patients.csv -q")
+    assert result.code == 0, result.err
+    assert kmerl.Store.open("out").describe()["patients"] == 1
+    assert "no reports: without --reports there is nothing to learn from" in result.out
+
+
+@pytest.mark.parametrize(
+    "text, options, message",
+    [
+        ("record,patient\nr1,1\n", "", "reports.csv has no column 'report'; it has record, patient"),
+        ("name,report\nr1,x\n", "", "reports.csv has no column 'record'"),
+        (
+            "record,report\nx9,x\n",
+            "",
+            "reports.csv has no line about any of the 2 recordings: its first is about 'x9'",
+        ),
+        ("record,report\nr1,x\nr1.hea,y\n", "", "reports.csv line 3: 'r1' is in line 2 too"),
+        ("record,report\nr1,x\n", "--patient-column who", "reports.csv has no column 'who'"),
+    ],
+)
+def test_store_with_bad_reports(run, records, text, options, message):
+    (records / "reports.csv").write_text(text)
+    result = run(f"store out r1 r2 --reports reports.csv -q {options}")
+    assert result.code == 1 and message in result.err and result.err.count("\n") == 1
+    assert not (records / "out").exists()
+
+
+def test_store_with_nothing_to_read(run, records):
+    (records / "empty").mkdir()
+    assert "empty: a folder without a recording" in run("store out empty -q").err
+    assert (
+        run("store out r1 --reports none.csv -q").err == "kmerl store: none.csv: No such file or directory\n"
+    )
+
+
+# ---- pretrain: every field of the configuration is an option ----
+
+
+def test_pretrain_passes_what_is_given_and_nothing_else(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = {}
+
+    class Fake:
+        def __init__(self, **parameters):
+            given.update(parameters)
+
+        def fit(self, store, out, max_steps, progress):
+            given.update(store=store, out=out, max_steps=max_steps, progress=progress)
+            os.mkdir(out)
+            with open(os.path.join(out, "log.jsonl"), "w") as file:
+                file.write('{"step": 1, "loss": 5.5}\n{"step": 2, "loss": 5.25}\n')
+                file.write('{"step": 2, "val_loss": 6.5}\n{"step": 3, "lo')
+
+    monkeypatch.setattr(kmerl, "KMERL", Fake, raising=False)
+    monkeypatch.setattr(kmerl.Store, "open", lambda path: path)
+    result = run(
+        "pretrain mine --out run --preset paper --size small --epochs 5 --batch-size 16 --lr 1e-3 --betas 0.9,0.98 "
+        "--masked-leads 9:0.5,11:0.5 --isolate-queries --no-contrast-positive --max-steps 2 -q"
+    )
+    assert given == {
+        "preset": "paper", "size": "small", "epochs": 5, "batch_size": 16, "lr": 1e-3, "betas": (0.9, 0.98),
+        "masked_leads": {9: 0.5, 11: 0.5}, "isolate_queries": True, "contrast_positive": False,
+        "store": "mine", "out": "run", "max_steps": 2, "progress": False,
+    }  # fmt: skip
+    assert result.code == 0
+    assert result.lines == [
+        "run: 2 steps",
+        "  run/best.safetensors: validation loss 6.5, the lowest",
+        "  run/last.safetensors: loss 5.25",
+        "next: kmerl predict run/best.safetensors RECORD --classes 'atrial fibrillation,normal ecg'",
+    ]
+
+
+def test_pretrain_has_an_option_for_each_field(run):
+    import dataclasses
+
+    from kmerl.config import Config
+
+    text = run("pretrain --help").out
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name.replace('_', '-')}" in text
+    assert "Numbers of masked leads" in text and "(default: 512)" in text
+
+
+# ---- predict ----
+
+
+def test_predict_prints_a_table(run, records, model):
+    result = run("predict best.safetensors r1 --classes", "atrial fibrillation,st depression")
+    assert result.code == 0 and result.err == ""
+    assert result.lines == [
+        "r1, 12 leads: I II III aVR aVL aVF V1 V2 V3 V4 V5 V6",
+        f"  atrial fibrillation  1.000  {'#' * 30}",
+        f"  st depression        0.500  {'#' * 15}",
+        "next: kmerl plot r1 --checkpoint best.safetensors --class 'atrial fibrillation'",
+    ]
+
+
+def test_predict_with_some_leads(run, records, model):
+    result = run("predict best.safetensors r1 --leads v2,II --classes af")
+    assert result.lines[0] == "r1, 2 leads: V2 II"
+    assert result.lines[1].split()[:2] == ["af", "0.167"]
+
+
+def test_predict_json_and_csv(run, records, model):
+    names = 'af, "bigeminy (unknown, or ventricular)"'
+    found = json.loads(run("predict best.safetensors r1 odd --json --classes", names).out)
+    assert [one["record"] for one in found] == ["r1", "odd"] and found[1]["dropped"] == ["V6"]
+    assert found[0]["probabilities"] == {"af": 1.0, "bigeminy (unknown, or ventricular)": 0.5}
+    rows = list(csv.reader(io.StringIO(run("predict best.safetensors r1 odd --csv --classes", names).out)))
+    assert rows[0] == ["record", "af", "bigeminy (unknown, or ventricular)"]
+    assert rows[1] == ["r1", "1.000000", "0.500000"] and len(rows) == 3
+
+
+def test_predict_asks_all_that_the_model_knows(run, records, model):
+    result = run("predict best.safetensors odd")
+    assert [line.split("  ")[1].strip() for line in result.lines[1:4]] == CLASSES
+    assert "(dropped, flat or too many missing samples: V6)" in result.lines[0]
+
+
+def test_predict_goes_on_where_a_recording_fails(run, records, model):
+    (records / "r2.dat").unlink()
+    result = run("predict best.safetensors r1 r2 flat odd none --classes af --csv")
+    assert result.code == 1
+    assert [line.split(",")[0] for line in result.lines] == ["record", "r1", "odd"]
+    errors = result.err.splitlines()
+    assert len(errors) == 3 and all(line.startswith("kmerl predict: ") for line in errors)
+    assert any("r2.dat" in line for line in errors) and any("none.hea" in line for line in errors)
+    assert "kmerl predict: flat: no lead is left: all 12 are flat" in errors
+
+
+def test_predict_of_nothing_but_failures(run, records, model):
+    result = run("predict best.safetensors flat --classes af --json")
+    assert (result.code, result.out) == (1, "")
+    result = run("predict worst.safetensors r1 --classes af")
+    assert (result.code, result.err) == (1, "kmerl predict: there is no checkpoint 'worst.safetensors'\n")
+    result = run("predict best.safetensors r1 --classes af --leads V9")
+    assert result.code == 1 and "V9" in result.err
+
+
+def test_predict_with_a_text_encoder(run, records, model, monkeypatch):
+    monkeypatch.setattr(kmerl.TextEncoder, "load", lambda folder: f"encoder in {folder}")
+    run("predict best.safetensors r1 --classes x --encoder minilm")
+    assert model.text_encoder == "encoder in minilm"
+
+
+# ---- evaluate ----
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"r{i},p{i // 2},test,{i % 2},{i % 3 // 2}" for i in range(8)]
+    write_folder(tmp_path / "mine", rows)
+    return tmp_path
+
+
+def test_evaluate(run, folder, model):
+    result = run("evaluate best.safetensors mine --leads 2 --resamples 50 --seed 1 -q")
+    assert result.code == 0, result.err
+    assert result.lines[0] == "Zero-shot: mine, test, 2 leads (I II)"
+    assert result.lines[-1] == "next: kmerl evaluate best.safetensors mine --sweep"
+    assert any(line.startswith("macro average") and "0.500" in line for line in result.lines)
+    assert {tuple(r.leads) for batch, _ in model.asked for r in batch} == {("I", "II")}
+
+
+def test_evaluate_json_and_files(run, folder, model):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    files = "--out r.json --out r.md --out r.csv --out r.PNG"
+    result = run(f"evaluate best.safetensors mine --json -q --resamples 20 --leads V1,II {files}")
+    assert result.code == 0, result.err
+    data = json.loads(result.out)
+    assert data["leads"] == ["V1", "II"] and data["recordings"] == 8
+    assert json.loads((folder / "r.json").read_text()) == data
+    assert (folder / "r.md").read_text().startswith("## Zero-shot: mine")
+    rows = list(csv.reader(open(folder / "r.csv", newline="")))
+    assert rows[0] == ["record", "patient", "atrial fibrillation", "normal ecg",
+                       "atrial fibrillation (label)", "normal ecg (label)"]  # fmt: skip
+    assert rows[2] == ["r1", "p0", "0.166667", "0.083333", "1", "0"] and len(rows) == 9
+    assert (folder / "r.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_sweep(run, folder, model):
+    result = run("evaluate best.safetensors mine --sweep -q --resamples 20")
+    assert result.code == 0, result.err
+    assert sum(line.startswith("I ") for line in result.lines) == 13  # k = 1 to 12, and lead I alone
+    assert result.lines[-1] == "next: kmerl evaluate best.safetensors mine"
+
+
+def test_evaluate_finds_out_what_the_folder_is(run, tmp_path, monkeypatch, model):
+    from kmerl import datasets
+
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for name in ("ptbxl", "cpsc2018", "folder"):
+
+        def read(path, *rest, _name=name, **more):
+            seen.append((_name, *rest, *more.values()))
+            raise ValueError("enough")
+
+        monkeypatch.setattr(datasets, name, read)
+    (tmp_path / "a").mkdir()
+    run("evaluate best.safetensors a")
+    (tmp_path / "a" / "g1").mkdir()
+    (tmp_path / "a" / "g1" / "A0001.hea").touch()
+    run("evaluate best.safetensors a")
+    (tmp_path / "a" / "ptbxl_database.csv").touch()
+    run("evaluate best.safetensors a --task rhythm")
+    run("evaluate best.safetensors a --labels other.csv")
+    run("evaluate best.safetensors a --dataset cpsc2018")
+    assert seen == [
+        ("folder", "labels.csv"),
+        ("cpsc2018",),
+        ("ptbxl", "rhythm"),
+        ("folder", "other.csv"),
+        ("cpsc2018",),
+    ]
+    result = run("evaluate best.safetensors a --dataset folder --task sub")
+    assert result.code == 2 and "--task goes with --dataset ptbxl, a is read as folder" in result.err
+
+
+def test_evaluate_of_a_missing_folder(run, tmp_path, model):
+    result = run("evaluate best.safetensors none")
+    assert result.code == 1 and "no folder; expected a folder of WFDB recordings with a CSV" in result.err
+
+
+# ---- plot ----
+
+
+def test_plot(run, records, model):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    result = run("plot r1")
+    assert result.code == 0 and (records / "r1.png").read_bytes().startswith(b"\x89PNG")
+    assert re.fullmatch(r"r1.png: r1, \d+ x \d+ mm", result.lines[0])
+    assert result.lines[1] == "next: kmerl plot r1 --checkpoint CHECKPOINT --class 'atrial fibrillation'"
+    result = run("plot r1 --checkpoint best.safetensors --class af --leads II --out a.svg --seconds 0.5")
+    assert result.code == 0, result.err
+    assert (
+        model.asked[0][1] == "af"
+        and "attention to af, % per 0.1 s segment" in (records / "a.svg").read_text()
+    )
+    assert result.lines[1] == "next: kmerl predict best.safetensors r1"
+
+
+def test_plot_of_nothing(run, records):
+    result = run("plot none")
+    assert result.code == 1 and "none.hea" in result.err and not list(records.glob("*.png"))
+
+
+# ---- info ----
+
+
+def test_info(run, records):
+    result = run("info r1")
+    assert result.lines[:2] == [
+        "r1: a recording",
+        "  1 s at 500 Hz, 12 leads: I II III aVR aVL aVF V1 V2 V3 V4 V5 V6",
+    ]
+    assert result.lines[-1] == "next: kmerl plot r1"
+    assert run("store out r1 r2 -q").code == 0
+    result = run("info out")
+    assert result.lines[0] == "out: a store" and result.lines[-1] == "next: kmerl label out"
+    os.rename("out/store.sqlite", "out/building.sqlite")
+    assert run("info out").lines[0].startswith("out: a store that is not finished")
+
+
+def test_info_of_a_run_without_a_checkpoint(run, records):
+    os.mkdir("run")
+    (records / "run" / "log.jsonl").write_text('{"step": 3, "loss": 2.0}\n')
+    result = run("info run")
+    assert result.lines[:3] == ["run: a pretraining run", "  3 steps", "  loss 2"]
+    assert result.lines[-1] == "next: kmerl pretrain STORE --out run"
+
+
+def test_info_of_a_data_set(run, tmp_path):
+    write_folder(tmp_path / "mine", ["r1,p1,test,1,0", "r2,p2,train,0,1"])
+    result = run("info", tmp_path / "mine")
+    assert result.lines[0].endswith("mine: a data set of 2 recordings of 2 patients")
+    assert "  atrial fibrillation: 1" in result.lines
+
+
+def test_info_of_what_it_does_not_know(run, records):
+    result = run("info .")
+    assert result.code == 1 and "is a folder, but no store, run, text encoder or data set" in result.err
