@@ -201,7 +201,7 @@ class Config:
         # The core knows the ranges and contradictions of numbers; a text width stands in where none is known yet.
         from . import _kmerl
 
-        _kmerl.check_config(self.to_core(self.text_width or 1))
+        _kmerl.check_config(self.to_core(1 if self.text_width is None else self.text_width))
 
     def to_core(self, text_width: int | None = None) -> dict:
         """The same as numbers: what the C core takes (csrc/model/config.h)."""
