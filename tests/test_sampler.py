@@ -490,3 +490,14 @@ def test_batch_from_plain_arrays():
 def test_bad_batches(name, value, error, part):
     with pytest.raises(error, match=part):
         Batch(**parts(**{name: value}))
+
+
+def test_the_double_build_sees_the_same_samples(store, core64):
+    config = settings()
+    batch = sample_batch(store, [1, 9], config=config, threads=1)
+    arrays = {**store.arrays, "embeddings": store.arrays["embeddings"].astype(float)}
+    arrays["entities"] = arrays["entities"].astype(float)
+    other = core64.sample_batch(core64.Corpus(arrays), np.array([1, 9]), config.to_core(D), 0, 0, 1)
+    assert other["patches"].dtype == np.float64
+    for name, array in batch.arrays().items():
+        np.testing.assert_array_equal(other[name], array)
