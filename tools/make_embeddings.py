@@ -13,17 +13,15 @@ import sys
 import numpy as np
 
 import kmerl
+from kmerl.classes import class_names
 from kmerl.text import SHIPPED
-from kmerl.vocabulary import class_names
 
 
 def shipped_texts():
-    """Every text that must be embedded without an encoder: canonical names first."""
+    """Every text that must be embedded without an encoder, canonical names first, each once whatever its case."""
     vocabulary = kmerl.Vocabulary.default()
-    texts = list(vocabulary)
-    for name in vocabulary:
-        texts += [synonym for synonyms in vocabulary[name].synonyms.values() for synonym in synonyms]
-    texts += class_names()
+    texts = [*vocabulary, *(synonym for name in vocabulary for synonym in vocabulary[name].synonyms)]
+    texts += [name for names in class_names().values() for name in names.values()]
     texts += [record.report for record in kmerl.sample_records()]
     return list({text.lower(): text for text in reversed(texts)}.values())[::-1]
 
