@@ -284,10 +284,8 @@ def _embed_options(parser):
 def _embed(arguments):
     """Embed each distinct report and each entity's names once with a frozen text encoder."""
     store = kmerl.Store.open(arguments.store)
-    sample = arguments.encoder == "sample"
-    encoder = kmerl.sample_embeddings() if sample else kmerl.TextEncoder.load(arguments.encoder)
     store.embed(
-        encoder,
+        _text_encoder(arguments.encoder),
         report_pooling=arguments.report_pooling,
         query_pooling=arguments.query_pooling,
         progress=not arguments.quiet,
@@ -635,8 +633,12 @@ def _add_checkpoint(parser):
 def _model(arguments):
     model = kmerl.load_model(arguments.checkpoint)
     if arguments.encoder is not None:
-        model.text_encoder = kmerl.TextEncoder.load(arguments.encoder)
+        model.text_encoder = _text_encoder(arguments.encoder)
     return model
+
+
+def _text_encoder(folder):
+    return kmerl.sample_embeddings() if folder == "sample" else kmerl.TextEncoder.load(folder)
 
 
 def _names(text):

@@ -152,7 +152,7 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
     validation = dataset.split["validation"] if part == "test" else indices[:0]
     together = np.concatenate([indices, validation]).astype(np.int64)
     scored = _score(model, dataset, lead_sets, together, batch_size, progress)
-    reports, labels = [], dataset.labels[together]
+    reports, labels, described = [], dataset.labels[together], _describe(model)
     for leads, (scores, reasons, fewer) in zip(lead_sets, scored, strict=True):
         known = np.array([reason is None for reason in reasons])
         own, held = (
@@ -181,7 +181,7 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
                 dataset=dataset.name,
                 part=part,
                 leads=list(leads),
-                model=_describe(model),
+                model=described,
                 resamples=resamples,
                 seed=seed,
                 version=kmerl.__version__,
@@ -298,8 +298,17 @@ def _name(dataset, index):
 
 
 def _describe(model):
-    name = getattr(model, "name", None)
-    return name if isinstance(name, str) else ""
+    """What the model is, by its size and its weights; not where it lies."""
+    import hashlib
+
+    config = getattr(model, "config_", None)
+    if config is None:
+        return type(model).__name__
+    digest = hashlib.sha256()
+    for name, array in sorted(model.parameters().items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    size = f"size {config.size} (width {config.width}, depth {config.depth})"
+    return f"{type(model).__name__}, {size}, weights {digest.hexdigest()[:12]}"
 
 
 def _measured(classes, scores, labels, own, held, patients, resamples, seed):

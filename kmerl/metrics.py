@@ -180,7 +180,8 @@ class Bootstrap:
     level: float = 0.95
 
     def __str__(self):
-        return f"{self.metric} {self.estimate:.3f} ({100 * self.level:g} % interval {self.low:.3f} to {self.high:.3f})"
+        interval = f"{100 * self.level:g} % interval {self.low:.3f} to {self.high:.3f}"
+        return f"{self.metric} {self.estimate:.3f} ({interval})"
 
 
 def bootstrap(

@@ -61,8 +61,8 @@ def plot_ecg(
         In mV. An array needs ``fs`` and ``leads``.
     attention : array_like (leads, segments), optional
         From ``model.attend``: one row for each lead of the record, in its order, one column for each
-        segment of ``segment_seconds`` from the start of the recording. Shown as colour behind the trace;
-        NaN (a lead the model did not use) has no colour.
+        segment of ``segment_seconds`` from the start of the recording. Segments with more than an even share
+        are coloured, the more the stronger; 0 or NaN (a lead the model did not use) counts for nothing.
     fs : float, optional
         Hz, of an array.
     leads : sequence of str, optional
@@ -200,8 +200,8 @@ def _attention(attention, names, duration, segment_seconds):
     attention = attention.astype(np.float64)
     if attention.ndim != 2 or len(attention) != len(names) or attention.shape[1] == 0:
         raise ValueError(
-            f"attention has shape {attention.shape}, expected ({len(names)}, segments): one row for each lead "
-            "of the record, as model.attend(record, name) gives it"
+            f"attention has shape {attention.shape}, expected ({len(names)}, segments): one row for each "
+            "lead of the record, as model.attend(record, name) gives it"
         )
     if not np.isfinite(segment_seconds) or segment_seconds <= 0:
         raise ValueError(f"segment_seconds is {segment_seconds!r}, expected a time above 0")
@@ -326,25 +326,30 @@ def _draw_words(axes, width, height, title, fs, start, seconds, duration):
 
 
 def _draw_attention(figure, axes, attention, traces, baseline, above, below, segment_seconds, finding):
+    """Colour where a segment has more than an even share of the attention; the bar counts even shares."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+    from matplotlib.ticker import MaxNLocator
 
+    used = attention[np.nansum(attention, axis=1) > 0]  # leads
+    shares = attention / (np.nanmean(used) if len(used) else 1.0)
+    top = max(2.0, np.nanpercentile(shares, 99.5)) if len(used) else 2.0
+    scale = Normalize(1, top, clip=True)
     colours = LinearSegmentedColormap.from_list("attention", [(*to_rgb(HIGHLIGHT), a) for a in (0.0, 0.75)])
-    scale = Normalize(0, max(np.nanmax(attention, initial=0) * 100, 1e-9))
     boxes, values = [], []
     for trace in traces:
-        bottom, top = (
+        low, high = (
             baseline[trace.row] - below[trace.row] + 0.25,
             baseline[trace.row] + above[trace.row] - 0.25,
         )
-        for segment, value in enumerate(attention[trace.lead]):
+        for segment, value in enumerate(shares[trace.lead]):
             begin = max(trace.start, segment * segment_seconds)
             end = min(trace.stop, (segment + 1) * segment_seconds)
             if end > begin and np.isfinite(value):
                 left, right = (trace.x + SPEED * (t - trace.start) for t in (begin, end))
-                boxes.append(((left, bottom), (right, bottom), (right, top), (left, top)))
-                values.append(100 * value)
+                boxes.append(((left, low), (right, low), (right, high), (left, high)))
+                values.append(value)
     axes.add_collection(
         PolyCollection(boxes, facecolors=colours(scale(values)), linewidths=0, antialiaseds=False, zorder=1)
     )
@@ -352,9 +357,14 @@ def _draw_attention(figure, axes, attention, traces, baseline, above, below, seg
     width, height = axes.get_xlim()[1], axes.get_ylim()[1]
     length = 60.0
     place = figure.add_axes(((width - MARGIN - length) / width, 6.0 / height, length / width, 3.0 / height))
-    bar = figure.colorbar(ScalarMappable(scale, colours), cax=place, orientation="horizontal")
+    extend = "max" if len(used) and np.nanmax(shares) > top else "neither"
+    bar = figure.colorbar(
+        ScalarMappable(scale, colours), cax=place, orientation="horizontal", extend=extend, format="%gx"
+    )
     bar.outline.set(edgecolor=FAINT, linewidth=0.5)
     bar.ax.tick_params(labelsize=7, colors=FAINT, length=2, width=0.5)
+    bar.locator = MaxNLocator(nbins=4, steps=[1, 2, 5, 10])
+    bar.update_ticks()
     subject = f"attention to {finding}" if finding else "attention"
-    words = f"{subject}, % per {segment_seconds:g} s segment"
+    words = f"{subject}, times an even share"
     axes.text(width - MARGIN, 12.5, words, color=INK, fontsize=8, ha="right", va="center")

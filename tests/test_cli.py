@@ -42,6 +42,9 @@ class Model:
     vocabulary_ = CLASSES
     config_ = SimpleNamespace(segment_samples=50, fs=500.0, size="tiny", width=192, depth=12)
 
+    def parameters(self):
+        return {"w": np.ones(3, np.float32)}
+
     def __init__(self):
         self.text_encoder = None
         self.asked = []
@@ -292,8 +295,8 @@ def test_pretrain_passes_what_is_given_and_nothing_else(run, monkeypatch, tmp_pa
     monkeypatch.setattr(kmerl, "KMERL", Fake, raising=False)
     monkeypatch.setattr(kmerl.Store, "open", lambda path: path)
     result = run(
-        "pretrain mine --out run --preset paper --size small --epochs 5 --batch-size 16 --lr 1e-3 --betas 0.9,0.98 "
-        "--masked-leads 9:0.5,11:0.5 --isolate-queries --no-contrast-positive --max-steps 2 -q"
+        "pretrain mine --out run --preset paper --size small --epochs 5 --batch-size 16 --lr 1e-3 "
+        "--betas 0.9,0.98 --masked-leads 9:0.5,11:0.5 --isolate-queries --no-contrast-positive --max-steps 2 -q"
     )
     assert given == {
         "preset": "paper", "size": "small", "epochs": 5, "batch_size": 16, "lr": 1e-3, "betas": (0.9, 0.98),
@@ -475,7 +478,7 @@ def test_plot(run, records, model):
     assert result.code == 0, result.err
     assert (
         model.asked[0][1] == "af"
-        and "attention to af, % per 0.1 s segment" in (records / "a.svg").read_text()
+        and "attention to af, times an even share" in (records / "a.svg").read_text()
     )
     assert result.lines[1] == "next: kmerl predict best.safetensors r1"
 

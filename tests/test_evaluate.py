@@ -37,8 +37,6 @@ class Made(Dataset):
 class Model:
     """Answers from a table; the more leads, the less noise. Keeps what it was asked."""
 
-    name = "table"
-
     def __init__(self, table, noise=0.0, refuse=()):
         self.table, self.noise, self.refuse, self.asked = np.asarray(table), noise, refuse, []
 
@@ -314,7 +312,7 @@ def test_table_json_and_markdown(tmp_path):
     assert text[3].split() == ["class", "positive", "AUROC", "95", "%", "AUPRC", "F1", "oracle", "F1"]
     assert [line.split("  ")[0] for line in text[5:9]] == [*CLASSES, "macro average"]
     assert (
-        "Model: table." in text
+        "Model: Model." in text
         and f"kmerl {kmerl.__version__}, seed 3, intervals from 100 resamples of patients." in text
     )
     assert text[-1] == "Partial copy: 80 of 90 recordings."

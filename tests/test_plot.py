@@ -167,9 +167,28 @@ def test_attention_lies_under_its_lead_and_segment():
     assert strongest.x0 == pytest.approx(xy[0, 0] + 7 * 5) and strongest.width == pytest.approx(5)
     baseline = np.median(xy[:, 1])
     assert strongest.y0 < baseline < strongest.y1 < np.median(traces(figure)[0][:, 1])
-    assert any("attention to atrial fibrillation, %" in text for text in texts(figure))
-    bar = figure.axes[1]
-    assert bar.get_xlim() == pytest.approx((0, 50))
+    assert np.count_nonzero(colours[:, 3]) == 1  # all others have less than an even share
+    assert "attention to atrial fibrillation, times an even share" in texts(figure)
+
+
+def test_attention_counts_even_shares():
+    record = ecg(leads=["I", "II"], seconds=4)
+    attention = np.array(
+        [[0.02] * 10 + [0.06] * 5 + [0.1] * 5, [0] * 20]
+    )  # even: 1 / 20; the second lead is unused
+    figure = plot_ecg(record, attention)
+    _, colours = boxes(figure)
+    strength = colours[:, 3]
+    assert (strength[:10] == 0).all() and (strength[20:] == 0).all()
+    assert strength[15:20] == pytest.approx(0.75, abs=0.01) and strength[10:15] == pytest.approx(
+        0.15, abs=0.01
+    )
+    assert figure.axes[1].get_xlim() == pytest.approx((1, 2))
+
+
+def test_even_attention_has_no_colour():
+    _, colours = boxes(plot_ecg(ecg(), np.full((12, 50), 1 / 600)))
+    assert colours[:, 3].max() < 0.01
 
 
 def test_attention_in_the_grid_is_cut_to_what_is_seen():
