@@ -75,13 +75,11 @@ def pack(record, seconds):
     data = np.clip(steps, -fmt.LARGEST, fmt.LARGEST).astype(np.int16)
     low = np.where(there, data, fmt.LARGEST).min(axis=1)
     high = np.where(there, data, -fmt.LARGEST).max(axis=1)
-    gone = (
-        high <= low + 1
-    )  # flat (a step is rounding), or without a sample: no window of it could ever be used
-    absent = gone | (np.count_nonzero(there, axis=1) < 0.8 * samples)  # SPEC 1
-    if absent.all():
+    gone = high <= low + 1  # flat (one step is rounding), or nothing there: of no use in any window
+    window = there[:, : fmt.WINDOW]  # what training sees
+    if (gone | (np.count_nonzero(window, axis=1) < 0.8 * window.shape[1])).all():
         raise ValueError(
-            f"no lead is left: all {len(ids)} are flat or have more than 20 % of their samples missing"
+            f"no lead is left: all {len(ids)} are flat or have more than 20 % of samples missing"
         )
     data[~there] = fmt.MISSING
     kept = sorted((i for i in range(len(ids)) if not gone[i]), key=lambda i: ids[i])
@@ -101,9 +99,7 @@ def first_seconds(signal, fs, seconds):
     """The first `seconds` (None: all) of a signal (leads, samples) at `fs` Hz, resampled to 500 Hz."""
     if fs == fmt.FS:
         return signal if seconds is None else signal[:, : round(seconds * fmt.FS)]
-    if (
-        seconds is not None
-    ):  # what is kept, and what the filter reaches beyond it (SPEC 1: 10 samples of the slower rate)
+    if seconds is not None:  # and what the filter sees beyond them: 10 samples of the slower rate (SPEC 1)
         signal = signal[:, : math.ceil(seconds * fs + 10 * max(1, fs / fmt.FS)) + 2]
     signal = _kmerl.resample(np.ascontiguousarray(signal), fs, float(fmt.FS))
     return signal if seconds is None else signal[:, : round(seconds * fmt.FS)]
@@ -293,7 +289,7 @@ def check_same_inputs(path, connection, items):
                 raise ValueError(
                     f"the report of records[{position}] ({item.name!r}) is not store {path!r}'s; {OTHER}"
                 )
-            if item.patient is not None and item.patient != patient:
+            if item.patient != patient:
                 raise ValueError(
                     f"the patient of records[{position}] ({item.name!r}) is {item.patient!r}, "
                     f"in store {path!r} it is {patient!r}; {OTHER}"
@@ -327,13 +323,16 @@ class Builder:
                 self.db.execute("COMMIT")
                 durable.sync_folder(folder)
             check_format(folder, self.db)
-            stored = json.loads(
-                self.db.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()[0]
-            )
-            check_same_parameters(folder, stored, parameters)
             self.count = self.db.execute("SELECT count(*) FROM recordings").fetchone()[0]
             self.skipped = self.db.execute("SELECT count(*) FROM skipped").fetchone()[0]
             self.reports = self.db.execute("SELECT count(*) FROM reports").fetchone()[0]
+            if self.count + self.skipped:
+                stored = self.db.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()[0]
+                check_same_parameters(folder, json.loads(stored), parameters)
+            else:  # nothing was kept with the parameters it was begun with
+                self.db.execute(
+                    "UPDATE meta SET value = ? WHERE key = 'parameters'", (json.dumps(parameters),)
+                )
             last = self.db.execute("SELECT id, samples FROM shards ORDER BY id DESC LIMIT 1").fetchone()
         self.kept = self.count + self.skipped
         self.shard, self.samples = last or (0, 0)
@@ -588,8 +587,8 @@ def replace_database(connection, folder, change=None):
 
 def create(folder, records, reports, patients, *, parameters, executor, progress):
     """Builds the store in `folder`, or goes on with it, or finds it finished and made of the same."""
-    make_folder(folder)
     total = common_length(records, reports, patients)
+    make_folder(folder)
     items = inputs(records, reports, patients)
     with durable.FolderLock(folder, "store"):
         finished = os.path.join(folder, fmt.DATABASE)
@@ -684,8 +683,7 @@ def common_length(records, reports, patients):
 def fill(builder, items, total, executor, progress):
     """Prepares what `items` still holds, and adds it in order."""
     seconds, verify = builder.parameters["seconds"], builder.parameters["verify"]
-    own = None
-    limit = IN_FLIGHT
+    own, processes, limit = None, cores(), IN_FLIGHT
     pending = collections.deque()
     bar = Progress(total, "store", "recordings", show=progress, initial=builder.kept)
 
@@ -705,12 +703,11 @@ def fill(builder, items, total, executor, progress):
             task = (item.item, seconds, verify)
             if executor is not None:
                 result = executor.submit(prepare, task)
-            elif isinstance(item.item, Record) or cores() == 1:
+            elif isinstance(item.item, Record) or processes == 1:
                 result = prepare(task)  # cheaper here than sent to another process
             else:
                 if own is None:
-                    own = Workers(cores())
-                    limit = 4 * cores()
+                    own, limit = Workers(processes), 4 * processes
                 result = own.submit(prepare, task)
             pending.append((item._replace(item=None), result))
             while len(pending) >= limit or (pending and not hasattr(pending[0][1], "result")):

@@ -12,6 +12,7 @@ FS = 500  # Hz
 STEPS_PER_MV = 1000  # int16 in steps of 1 uV
 MISSING = -32768
 LARGEST = 32767
+WINDOW = 10 * FS  # samples
 SHORTEST = 100  # samples; less holds no segment of the default size
 
 DATABASE = "store.sqlite"

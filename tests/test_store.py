@@ -298,6 +298,32 @@ def test_bad_recordings_are_listed_and_the_rest_goes_on(tmp_path):
     assert len(kmerl.Store.open(tmp_path / "t")) == 4
 
 
+def test_leads_must_be_usable_in_the_first_window(tmp_path):
+    late = ecg(0, samples=6000)
+    late.signal[:, :4000] = np.nan
+    with pytest.warns(UserWarning, match="no lead is left: all 2 are flat or have more than 20 %"):
+        store = create(tmp_path / "s", [late, ecg(1)], seconds=None)
+    assert [r.name for r in store] == ["r001"]
+
+
+def test_begun_with_nothing_kept_takes_other_parameters(tmp_path):
+    def broken():
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        create(tmp_path / "s", broken(), seed=5)
+    store = create(tmp_path / "s", ecgs(3), reports=["a"] * 3)
+    assert len(store) == 3 and contents(tmp_path / "s") == contents_of(
+        tmp_path / "t", ecgs(3), reports=["a"] * 3
+    )
+
+
+def contents_of(path, *args, **more):
+    create(path, *args, **more)
+    return contents(path)
+
+
 def test_no_recording_left(tmp_path):
     with pytest.raises(
         ValueError, match="none of the 2 recordings could be kept; the first, 'x': .*No such file"
@@ -313,6 +339,7 @@ def test_wrong_input(tmp_path):
         create(tmp_path / "a", "folder")
     with pytest.raises(TypeError, match="records is a int"):
         create(tmp_path / "a", 3)
+    assert not (tmp_path / "a").exists()
     with pytest.raises(TypeError, match=r"records\[1\] is a ndarray, expected a path or a kmerl.Record"):
         create(tmp_path / "b", [ecg(0), np.zeros((12, 5000))])
     with pytest.raises(TypeError, match="reports is one text"):
