@@ -12,21 +12,29 @@
 #define PI 3.14159265358979323846
 
 enum {
-    HALF_WIDTH = 10,        /* zero crossings of the kernel to each side                       */
-    MOST_PHASES = 1024,     /* ratios with more phases interpolate between STEPS + 1 of them   */
+    HALF_WIDTH = 10,        /* zero crossings of the kernel to each side                            */
+    MOST_PHASES = 1024,     /* ratios with more phases interpolate between STEPS + 1 of them        */
     STEPS = 512,
-    LANES = 8               /* taps are a multiple of this                                     */
+    WIDE = 16,              /* leads that are filtered side by side                                 */
+    SUMS = 4,               /* partial sums of a product; taps are a multiple of it                 */
+    CHUNK = 2048,           /* samples of one task, of the input or the output, whichever are more  */
+    LANES = 8               /* partial sums of the other sums                                       */
 };
 static const double BETA = 5.0;
 
-/* Modified Bessel function of the first kind, order 0: sum_k ((x/2)^k / k!)^2. */
-static double bessel_i0(double x)
+/* One sample of WIDE leads. The compiler makes of it what the processor has; each lead's sums are the same
+ * to the last bit whatever that is, and whichever leads are beside it.                                      */
+typedef float row __attribute__((vector_size(4 * WIDE)));
+
+/* Modified Bessel function of the first kind, order 0, of x, for y = x^2 / 4 up to BETA^2 / 4:
+ * sum_k y^k / (k!)^2 = 1 + y (1 + y / 4 (1 + y / 9 (1 + ... ))), to double precision.          */
+static inline double bessel_i0(double y)
 {
-    double term = 1.0, sum = 1.0, quarter = x * x / 4.0;
-    for (int k = 1; k < 50 && term > 1e-17 * sum; k++) {
-        term *= quarter / ((double)k * k);
-        sum += term;
-    }
+#define TERM(k) sum = 1.0 + sum * y * (1.0 / ((k) * (k)));
+    double sum = 1.0;
+    TERM(20.0) TERM(19.0) TERM(18.0) TERM(17.0) TERM(16.0) TERM(15.0) TERM(14.0) TERM(13.0) TERM(12.0) TERM(11.0)
+    TERM(10.0) TERM(9.0) TERM(8.0) TERM(7.0) TERM(6.0) TERM(5.0) TERM(4.0) TERM(3.0) TERM(2.0) TERM(1.0)
+#undef TERM
     return sum;
 }
 
@@ -62,17 +70,26 @@ static int as_fraction(int64_t *up, int64_t *down, double ratio)
 }
 
 /* h for an output sample that lies `fraction` of an input sample after input sample 0; returns the sum. */
-static double set_phase(float *weight, int taps, int half, double fraction, double c)
+KM_VECTOR static double set_phase(float *weight, int taps, int half, double fraction, double c)
 {
-    const double width = HALF_WIDTH / c;
+    /* sinc(c u), u = first, first - 1, ...: the sine by rotation */
+    const double first = fraction + (double)(half - 1), turn_sin = sin(PI * c), turn_cos = cos(PI * c);
+    double sine = sin(PI * c * first), cosine = cos(PI * c * first);
+    for (int k = 0; k < taps; k++) {
+        double u = first - (double)k, next = sine * turn_cos - cosine * turn_sin;
+        weight[k] = u == 0.0 ? 1.0f : (float)(sine / (PI * c * u));
+        cosine = cosine * turn_cos + sine * turn_sin;
+        sine = next;
+    }
+    /* kaiser(u / W), W = HALF_WIDTH / c, 0 beyond */
     double sum = 0.0;
     for (int k = 0; k < taps; k++) {
-        double u = fraction - (double)(k - half + 1), r = u / width, h = 0.0;
-        if (fabs(r) < 1.0)
-            h = (u == 0.0 ? 1.0 : sin(PI * c * u) / (PI * c * u)) * bessel_i0(BETA * sqrt(1.0 - r * r));
-        weight[k] = (float)h;
-        sum += h;
+        double r = (first - (double)k) * (c / HALF_WIDTH), inside = 1.0 - r * r;
+        double window = bessel_i0(BETA * BETA / 4.0 * (inside > 0.0 ? inside : 0.0));
+        weight[k] = (float)((double)weight[k] * (inside > 0.0 ? window : 0.0));
     }
+    for (int k = 0; k < taps; k++)
+        sum += (double)weight[k];
     return sum;
 }
 
@@ -83,7 +100,7 @@ static km_status filter_create(filter *f, double fs_in, double fs_out, km_error 
     f->step = fs_in / fs_out;
     f->exact = as_fraction(&f->up, &f->down, ratio);
     f->half = (int)ceil(HALF_WIDTH / c) + 1;
-    f->taps = (2 * f->half + LANES - 1) / LANES * LANES;
+    f->taps = (2 * f->half + SUMS - 1) / SUMS * SUMS;
     f->phases = f->exact ? (int)f->up : STEPS + 1;
     f->weight = malloc((size_t)f->phases * (size_t)f->taps * sizeof *f->weight);
     if (f->weight == NULL)
@@ -99,45 +116,6 @@ static km_status filter_create(filter *f, double fs_in, double fs_out, km_error 
     for (size_t i = 0; i < (size_t)f->phases * (size_t)f->taps; i++)
         f->weight[i] *= scale;
     return KM_OK;
-}
-
-/* sum_k w[k] x[k] in LANES sums, so that the order of additions does not depend on the instruction set. */
-static inline float dot(const float *w, const float *x, int taps)
-{
-    float sum[LANES] = {0};
-    for (int k = 0; k < taps; k += LANES) {
-        for (int i = 0; i < LANES; i++)
-            sum[i] += w[k + i] * x[k + i];
-    }
-    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
-}
-
-/* out[j] = level + sum_k w[k] x[k].  x points to input sample 0; half samples before it and taps behind the
- * last one exist.                                                                                            */
-KM_VECTOR static void filter_apply(float *out, int64_t length, const float *x, float level, const filter *f)
-{
-    if (f->exact) {
-        int64_t position = 0, phase = 0;
-        const int64_t whole = f->down / f->up, part = f->down % f->up;
-        for (int64_t j = 0; j < length; j++) {
-            out[j] = level + dot(f->weight + phase * f->taps, x + position - f->half + 1, f->taps);
-            position += whole;
-            phase += part;
-            if (phase >= f->up) {
-                phase -= f->up;
-                position++;
-            }
-        }
-        return;
-    }
-    for (int64_t j = 0; j < length; j++) {
-        double t = (double)j * f->step, floor_t = floor(t), place = (t - floor_t) * STEPS;
-        int phase = (int)place;
-        float fraction = (float)(place - phase);
-        const float *at = x + (int64_t)floor_t - f->half + 1, *weight = f->weight + (size_t)phase * f->taps;
-        float a = dot(weight, at, f->taps);
-        out[j] = level + (fraction > 0.0f ? a + fraction * (dot(weight + f->taps, at, f->taps) - a) : a);
-    }
 }
 
 km_status km_preprocess_length(int64_t *length, int64_t n, double fs_in, double fs_out, km_error *err)
@@ -158,66 +136,165 @@ typedef struct resampling {
     float *out;
     const float *in;
     int64_t n, length;
-    const filter *filter;
-    float *padded;          /* (threads, before + n + after) */
-    int64_t before, after;
+    int leads;
+    filter filter;
+    float *clean;           /* (leads, n): the input, repaired, about the mean of its lead          */
+    float *level;           /* (leads): those means                                                 */
+    int64_t *missing;       /* (leads)                                                              */
+    int64_t chunk, rows;    /* output samples of a task, input samples they need                    */
+    row *x;                 /* (threads, rows): the input of a task, WIDE leads side by side        */
 } resampling;
 
-static void resample_lead(void *context, int lead, int thread)
+/* sum_i x[i] in LANES sums. */
+static double sum_of(const float *x, int64_t n)
+{
+    double sum[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < LANES; k++)
+            sum[k] += (double)x[i + k];
+    }
+    for (int k = 0; i < n; i++, k++)
+        sum[k] += (double)x[i];
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+/* Phases differ in gain by 1e-3: about its mean a lead keeps its level, and a flat one stays flat. */
+static void clean_lead(void *context, int lead, int thread)
+{
+    (void)thread;
+    const resampling *r = context;
+    float *x = r->clean + lead * r->n;
+    memcpy(x, r->in + lead * r->n, (size_t)r->n * sizeof *x);
+    r->missing[lead] = km_preprocess_repair(x, r->n);
+    r->level[lead] = (float)(sum_of(x, r->n) / (double)r->n);
+    for (int64_t i = 0; i < r->n; i++)
+        x[i] -= r->level[lead];
+}
+
+/* x[i] = input sample first + i of `leads` leads, the first and last sample held beyond the edges. */
+static void spread(row *x, const float *clean, int leads, int64_t n, int64_t first, int64_t rows)
+{
+    const int64_t low = first < 0 ? -first : 0, high = n - first < rows ? n - first : rows;
+    memset(x, 0, (size_t)rows * sizeof *x);
+    for (int lead = 0; lead < leads; lead++) {
+        float *column = (float *)x + lead;
+        const float *own = clean + lead * n;
+        for (int64_t i = 0; i < low && i < rows; i++)
+            column[i * WIDE] = own[0];
+        for (int64_t i = low; i < high; i++)
+            column[i * WIDE] = own[first + i];
+        for (int64_t i = high > 0 ? high : 0; i < rows; i++)
+            column[i * WIDE] = own[n - 1];
+    }
+}
+
+/* y[i] = sum_k w[k] x[k] for the output samples from .. from + count - 1; x[0] is input sample `first`. */
+KM_VECTOR static void filter_rows(row *y, const filter *f, const row *x, int64_t first, int64_t from, int64_t count)
+{
+    int64_t sample = 0, phase = 0, whole = 0, part = 0;
+    if (f->exact) {
+        sample = from * f->down / f->up, phase = from * f->down % f->up;
+        whole = f->down / f->up, part = f->down % f->up;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        float fraction = 0.0f;      /* of the way from this phase to the next, for ratios without phases of their own */
+        if (!f->exact) {
+            double t = (double)(from + i) * f->step, floor_t = floor(t), steps = (t - floor_t) * STEPS;
+            sample = (int64_t)floor_t;
+            phase = (int64_t)steps;
+            fraction = (float)(steps - (double)phase);
+        }
+        const row *at = x + sample - f->half + 1 - first;
+        row sums[2];
+        for (int side = 0; side < (f->exact ? 1 : 2); side++) {
+            const float *w = f->weight + (phase + side) * f->taps;
+            row a = {0}, b = {0}, c = {0}, d = {0};
+            for (int k = 0; k < f->taps; k += SUMS) {
+                a += w[k] * at[k];
+                b += w[k + 1] * at[k + 1];
+                c += w[k + 2] * at[k + 2];
+                d += w[k + 3] * at[k + 3];
+            }
+            sums[side] = (a + c) + (b + d);
+        }
+        y[i] = f->exact ? sums[0] : sums[0] + fraction * (sums[1] - sums[0]);
+        sample += whole;
+        phase += part;
+        if (f->exact && phase >= f->up) {
+            phase -= f->up;
+            sample++;
+        }
+    }
+}
+
+/* Task: one chunk of the output of WIDE leads. */
+static void resample_chunk(void *context, int index, int thread)
 {
     const resampling *r = context;
-    const float *in = r->in + lead * r->n;
-    float *out = r->out + lead * r->length;
-    float *x = r->padded + thread * (r->before + r->n + r->after) + r->before;
-    memcpy(x, in, (size_t)r->n * sizeof *x);
-    int64_t missing = km_preprocess_repair(x, r->n);
-    /* The filter sees the lead about its mean: its phases differ in gain by 1e-3, and a flat lead must stay flat. */
-    double sum = 0.0;
-    for (int64_t i = 0; i < r->n; i++)
-        sum += (double)x[i];
-    const float level = (float)(sum / (double)r->n);
-    for (int64_t i = 0; i < r->n; i++)
-        x[i] -= level;
-    for (int64_t i = 1; i <= r->before; i++)
-        x[-i] = x[0];
-    for (int64_t i = 0; i < r->after; i++)
-        x[r->n + i] = x[r->n - 1];
-    filter_apply(out, r->length, x, level, r->filter);
-    for (int64_t j = 0; missing > 0 && j < r->length; j++) {
-        int64_t nearest = (int64_t)floor((double)j * r->filter->step + 0.5);
-        if (!isfinite(in[nearest < r->n ? nearest : r->n - 1]))
-            out[j] = NAN;
+    const filter *f = &r->filter;
+    const int64_t chunks = (r->length + r->chunk - 1) / r->chunk;
+    const int lead0 = (int)(index / chunks) * WIDE, leads = r->leads - lead0 < WIDE ? r->leads - lead0 : WIDE;
+    const int64_t from = index % chunks * r->chunk, left = r->length - from, count = left < r->chunk ? left : r->chunk;
+    const int64_t first = (int64_t)floor((double)from * f->step) - f->half;
+    row *x = r->x + thread * r->rows;
+    spread(x, r->clean + lead0 * r->n, leads, r->n, first, r->rows);
+    for (int64_t block = 0; block < count; block += WIDE) {
+        row y[WIDE];
+        const int64_t size = count - block < WIDE ? count - block : WIDE;
+        filter_rows(y, f, x, first, from + block, size);
+        for (int lead = 0; lead < leads; lead++) {
+            float *out = r->out + (lead0 + lead) * r->length + from + block;
+            for (int64_t i = 0; i < size; i++)
+                out[i] = r->level[lead0 + lead] + y[i][lead];
+        }
+    }
+    for (int lead = lead0; lead < lead0 + leads; lead++) {
+        for (int64_t j = from; r->missing[lead] > 0 && j < from + count; j++) {
+            int64_t nearest = (int64_t)((double)j * f->step + 0.5);
+            if (!isfinite(r->in[lead * r->n + (nearest < r->n ? nearest : r->n - 1)]))
+                r->out[lead * r->length + j] = NAN;
+        }
     }
 }
 
 km_status km_preprocess_resample(float *out, const float *in, int leads, int64_t n, double fs_in, double fs_out,
                                  int threads, km_error *err)
 {
-    filter f = {0};
-    resampling r = {out, in, n, 0, &f, NULL, 0, 0};
+    resampling r = {.out = out, .in = in, .n = n, .leads = leads};
     km_status status = km_preprocess_length(&r.length, n, fs_in, fs_out, err);
     if (status != KM_OK)
         return status;
-    if (fs_in == fs_out) {
+    if (fs_in == fs_out || leads < 1) {
         for (int64_t i = 0; i < leads * n; i++)
             out[i] = isfinite(in[i]) ? in[i] : NAN;
         return KM_OK;
     }
-    status = filter_create(&f, fs_in, fs_out, err);
+    status = filter_create(&r.filter, fs_in, fs_out, err);
     if (status != KM_OK)
         return status;
-    /* The last output sample lies at most half an output sample beyond the last input sample. */
-    r.before = f.half;
-    r.after = f.taps + (int64_t)ceil(f.step) + 1;
-    threads = threads < leads ? threads : leads;
-    threads = threads < 1 ? 1 : threads;
-    r.padded = malloc((size_t)threads * (size_t)(r.before + n + r.after) * sizeof *r.padded);
-    if (r.padded == NULL)
-        status = km_error_set(err, KM_MEMORY, "out of memory resampling %lld samples", (long long)n);
-    else
-        km_threads_run(threads, leads, resample_lead, &r);
-    free(r.padded);
-    free(f.weight);
+
+    /* Chunks whose input stays in cache. */
+    r.chunk = (int64_t)(CHUNK / r.filter.step) / WIDE * WIDE;
+    r.chunk = r.chunk < WIDE ? WIDE : r.chunk > CHUNK ? CHUNK : r.chunk;
+    r.rows = (int64_t)ceil((double)r.chunk * r.filter.step) + r.filter.taps + 4;
+    const int64_t tasks = (r.length + r.chunk - 1) / r.chunk * ((leads + WIDE - 1) / WIDE);
+    threads = threads < 1 ? 1 : threads > tasks ? (int)tasks : threads;
+    r.clean = malloc((size_t)leads * (size_t)n * sizeof *r.clean);
+    r.level = malloc((size_t)leads * sizeof *r.level);
+    r.missing = malloc((size_t)leads * sizeof *r.missing);
+    r.x = aligned_alloc(sizeof *r.x, (size_t)threads * (size_t)r.rows * sizeof *r.x);
+    if (r.clean == NULL || r.level == NULL || r.missing == NULL || r.x == NULL || tasks > INT32_MAX) {
+        status = km_error_set(err, KM_MEMORY, "out of memory resampling %d leads of %lld samples", leads, (long long)n);
+    } else {
+        km_threads_run(threads, leads, clean_lead, &r);
+        km_threads_run(threads, (int)tasks, resample_chunk, &r);
+    }
+    free(r.clean);
+    free(r.level);
+    free(r.missing);
+    free(r.x);
+    free(r.filter.weight);
     return status;
 }
 
