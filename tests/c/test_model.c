@@ -1,0 +1,302 @@
+/* The model's step, evaluation and training loop, on a configuration small enough for sanitizers and valgrind. */
+#include "check.h"
+#include "kmerl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/rng.h"
+
+enum { B = 5, Q = 3, D = 8, P = 10, M = 6 };
+
+static km_config small(void)
+{
+    km_config c;
+    memset(&c, 0, sizeof c);
+    c.fs = 30;
+    c.seconds = 2;
+    c.max_missing = 0.2;
+    c.segment_samples = P;
+    c.lead_embedding = c.temporal_embedding = 1;
+    c.mask_ratio = 0.25;
+    c.width = 64;
+    c.depth = 2;
+    c.heads = 1;
+    c.mlp_width = 32;
+    c.text_width = D;
+    c.projection_width = 16;
+    c.temperature = 0.07;
+    c.contrast_directions = KM_SUM;
+    c.contrast_positive = 1;
+    c.contrast_weight = c.query_weight = 1;
+    c.query_width = 16;
+    c.query_layers = 2;
+    c.query_heads = 1;
+    c.query_mlp_width = 24;
+    c.lr = 1e-3;
+    c.beta1 = 0.9;
+    c.beta2 = 0.999;
+    c.eps = 1e-8;
+    c.decay_all = 1;
+    c.batch_size = 4;
+    c.epochs = 3;
+    c.lanes = 2;
+    c.span_recordings = 2;
+    c.span_tokens = 100;
+    c.memory_mb = 16;
+    c.masked_leads[9] = c.masked_leads[10] = 0.5;
+    return c;
+}
+
+typedef struct data {
+    km_real patches[B * 12 * P], report[B * D], labels[B * Q], entities[Q * D];
+    int32_t lead[B * 12], segment[B * 12], offset[B + 1];
+    int64_t id[B];
+} data;
+
+static km_batch batch_of(data *d)
+{
+    km_rng rng;
+    km_rng_open(&rng, 1, KM_STREAM_INIT, 0, 0);
+    int T = 0;
+    d->offset[0] = 0;
+    for (int b = 0; b < B; b++) {
+        for (int i = 0; i < 2 + b; i++, T++) {
+            d->lead[T] = b;
+            d->segment[T] = i % M;
+        }
+        d->offset[b + 1] = T;
+        d->id[b] = b / 2;
+        for (int q = 0; q < Q; q++)
+            d->labels[b * Q + q] = (b + q) % 2;
+    }
+    for (int i = 0; i < T * P; i++)
+        d->patches[i] = (km_real)km_rng_normal(&rng);
+    for (int i = 0; i < B * D; i++)
+        d->report[i] = (km_real)km_rng_normal(&rng);
+    for (int i = 0; i < Q * D; i++)
+        d->entities[i] = (km_real)km_rng_normal(&rng);
+    return (km_batch){B, T, Q, D, d->patches, d->lead, d->segment, d->offset, d->report, d->id, d->labels, d->entities};
+}
+
+/* Gradients of a configuration on so many threads; the caller frees. */
+static km_real *gradients(const km_config *c, const km_batch *batch, int threads, km_losses *losses)
+{
+    km_model *model;
+    km_error err = {0};
+    km_step step = {threads, 1, 0, 0, NULL};
+    CHECK(km_model_create(&model, c, &err) == KM_OK);
+    CHECK(km_model_gradients(model, losses, batch, &step, &err) == KM_OK);
+    CHECK(km_model_gradients(model, losses, batch, &step, &err) == KM_OK);  /* again, in memory that is there */
+    size_t bytes = km_model_layout(model, KM_PARAMETERS)->size * sizeof(km_real);
+    km_real *copy = malloc(bytes);
+    memcpy(copy, km_model_data(model, KM_GRADIENTS), bytes);
+    km_model_free(model);
+    return copy;
+}
+
+/* The same bits on one thread and three, with activations kept and made again, with every option on the way. */
+static void test_gradients(void)
+{
+    data d;
+    km_batch batch = batch_of(&d);
+    for (int variant = 0; variant < 6; variant++) {
+        km_config c = small();
+        c.projection_norm = variant % 3;
+        c.isolate_queries = variant == 1;
+        c.learn_temperature = variant == 2;
+        c.dropout = variant == 3 ? 0.2 : 0;
+        c.contrast_weight = variant == 4 ? 0 : 1;
+        c.query_weight = variant == 5 ? 0 : 1;
+        c.mask_duplicates = variant == 0;
+        km_losses one, other;
+        km_real *first = gradients(&c, &batch, 1, &one);
+        c.memory_mb = 0;
+        km_real *second = gradients(&c, &batch, 3, &other);
+        km_layout layout;
+        km_error err = {0};
+        CHECK(km_layout_create(&layout, &c, 0, &err) == KM_OK);
+        double square = 0;
+        for (int i = 0; i < layout.count; i++) {
+            const km_tensor *t = &layout.tensors[i];
+            CHECK(memcmp(first + t->offset, second + t->offset, t->count * sizeof(km_real)) == 0);
+            for (size_t k = 0; k < t->count; k++)
+                square += first[t->offset + k] * first[t->offset + k];
+        }
+        CHECK(square > 0 && isfinite(square));
+        CHECK(one.total == other.total && one.duplicates == 4);
+        km_layout_free(&layout);
+        free(first);
+        free(second);
+    }
+}
+
+static void test_evaluation_does_not_see_the_batch(void)
+{
+    data d;
+    km_batch batch = batch_of(&d);
+    km_config c = small();
+    km_model *model;
+    km_classes *classes;
+    km_error err = {0};
+    CHECK(km_model_create(&model, &c, &err) == KM_OK);
+    CHECK(km_classes_create(&classes, model, d.entities, Q, &err) == KM_OK);
+    km_real logits[B * Q], ecg[B * 16], attention[Q * B * 12], alone[Q];
+    km_outputs outputs = {logits, NULL, ecg, NULL, attention}, single = {alone, NULL, NULL, NULL, NULL};
+    CHECK(km_model_evaluate(model, &outputs, &batch, classes, 2, &err) == KM_OK);
+    for (int b = 0; b < B; b++) {
+        int first = d.offset[b], n = d.offset[b + 1] - first;
+        int32_t offset[2] = {0, n};
+        km_batch one = {1, n, 0, D, d.patches + first * P, d.lead + first, d.segment + first, offset, NULL, NULL, NULL,
+                        NULL};
+        CHECK(km_model_evaluate(model, &single, &one, classes, 1, &err) == KM_OK);
+        CHECK(memcmp(alone, logits + b * Q, sizeof alone) == 0);
+        double sum = 0;
+        for (int i = 0; i < n; i++)
+            sum += attention[Q * first + i];
+        CHECK(fabs(sum - 1) < 1e-5);
+    }
+    km_classes_free(classes);
+    km_model_free(model);
+}
+
+static void test_bad_batches_are_refused(void)
+{
+    data d;
+    km_config c = small();
+    km_model *model;
+    km_error err = {0};
+    km_losses losses;
+    km_step step = {1, 1, 0, 0, NULL};
+    CHECK(km_model_create(&model, &c, &err) == KM_OK);
+    km_batch batch = batch_of(&d);
+    d.lead[3] = 12;
+    CHECK(km_model_gradients(model, &losses, &batch, &step, &err) == KM_VALUE && strstr(err.message, "lead[3]"));
+    batch = batch_of(&d);
+    d.segment[0] = M;
+    CHECK(km_model_gradients(model, &losses, &batch, &step, &err) == KM_VALUE && strstr(err.message, "segment[0]"));
+    batch = batch_of(&d);
+    d.offset[2] = d.offset[1];
+    CHECK(km_model_gradients(model, &losses, &batch, &step, &err) == KM_VALUE && strstr(err.message, "recording 1"));
+    batch = batch_of(&d);
+    batch.report = NULL;
+    CHECK(km_model_gradients(model, &losses, &batch, &step, &err) == KM_VALUE && strstr(err.message, "report"));
+    km_model_free(model);
+    c.width = 100;
+    CHECK(km_model_create(&model, &c, &err) == KM_VALUE && model == NULL);
+}
+
+/* ---- training on a corpus in memory --------------------------------------------------------------- */
+
+enum { N = 9, S = 60 };
+
+typedef struct store {
+    int16_t samples[N * 2 * S];
+    const int16_t *shards[1];
+    int64_t length[1], start[N];
+    int32_t shard[N], count[N], report[N];
+    uint16_t leads[N];
+    uint8_t labels[N * Q];
+    km_real embeddings[N * D], entities[Q * D];
+    km_sampler sampler;
+    km_corpus corpus;
+} store;
+
+static void fill(store *s)
+{
+    km_rng rng;
+    memset(s, 0, sizeof *s);
+    km_rng_open(&rng, 2, KM_STREAM_INIT, 0, 0);
+    for (int i = 0; i < N * 2 * S; i++)
+        s->samples[i] = (int16_t)(1000 * km_rng_normal(&rng));
+    for (int i = 0; i < N; i++) {
+        s->start[i] = i * 2 * S;
+        s->count[i] = S;
+        s->report[i] = i;
+        s->leads[i] = (uint16_t)(3u << i);
+        for (int q = 0; q < Q; q++)
+            s->labels[i * Q + q] = (uint8_t)((i + q) % 2);
+    }
+    for (int i = 0; i < N * D; i++)
+        s->embeddings[i] = (km_real)km_rng_normal(&rng);
+    for (int i = 0; i < Q * D; i++)
+        s->entities[i] = (km_real)km_rng_normal(&rng);
+    s->shards[0] = s->samples;
+    s->length[0] = N * 2 * S;
+    s->corpus = (km_corpus){.count = N, .shard_count = 1, .shards = s->shards, .shard_length = s->length,
+                            .shard = s->shard, .start = s->start, .leads = s->leads, .samples = s->count,
+                            .report = s->report, .reports = N, .D = D, .Q = Q, .embeddings = s->embeddings,
+                            .labels = s->labels, .entities = s->entities};
+}
+
+static km_status draw(void *context, km_batch *batch, const int64_t *index, int count, const km_config *c,
+                      uint64_t seed, uint32_t epoch, int threads, km_error *err)
+{
+    store *s = context;
+    km_status status = km_sampler_batch(&s->sampler, &s->corpus, index, count, c, seed, epoch, threads, err);
+    *batch = s->sampler.batch;
+    return status;
+}
+
+typedef struct record {
+    int steps, validations, stop_at;
+} record;
+
+static int hook(void *context, const km_progress *progress)
+{
+    record *r = context;
+    r->steps += progress->event == KM_EVENT_STEP;
+    r->validations += progress->event == KM_EVENT_VALIDATION;
+    CHECK(isfinite(progress->losses.total));
+    return progress->event == KM_EVENT_STEP && progress->step == r->stop_at;
+}
+
+/* Stopping by the hook, by `until`, and going on gives the parameters of the undisturbed run. */
+static void test_training_goes_on_where_it_stopped(void)
+{
+    store *s = malloc(sizeof *s);
+    km_config c = small();
+    km_error err = {0};
+    int64_t train[7] = {0, 1, 2, 3, 4, 5, 6}, validation[2] = {7, 8};
+    km_model *models[2];
+    fill(s);
+    for (int run = 0; run < 2; run++) {
+        km_trainer trainer;
+        record seen = {0, 0, run == 1 ? 2 : -1};
+        CHECK(km_model_create(&models[run], &c, &err) == KM_OK);
+        CHECK(km_trainer_create(&trainer, models[run], (km_source){s, draw}, train, 7, validation, 2, 1 + run, &err) ==
+              KM_OK);
+        CHECK(km_trainer_epoch_steps(&trainer) == 1);
+        if (run == 1) {
+            CHECK(km_trainer_run(&trainer, 1, hook, &seen, &err) == KM_OK && trainer.optimiser.step == 1);
+            CHECK(km_trainer_run(&trainer, 9, hook, &seen, &err) == KM_STOPPED && trainer.optimiser.step == 2);
+        }
+        CHECK(km_trainer_run(&trainer, 9, hook, &seen, &err) == KM_OK);
+        CHECK(seen.steps == 3 && seen.validations == 3 && trainer.validated == 3);
+        km_trainer_free(&trainer);
+    }
+    size_t bytes = km_model_layout(models[0], KM_PARAMETERS)->size * sizeof(km_real);
+    CHECK(memcmp(km_model_data(models[0], KM_PARAMETERS), km_model_data(models[1], KM_PARAMETERS), bytes) == 0);
+    bytes = km_model_layout(models[0], KM_STATISTICS)->size * sizeof(km_real);
+    CHECK(memcmp(km_model_data(models[0], KM_STATISTICS), km_model_data(models[1], KM_STATISTICS), bytes) == 0);
+    km_model_free(models[0]);
+    km_model_free(models[1]);
+
+    km_model *model;
+    km_trainer trainer;
+    CHECK(km_model_create(&model, &c, &err) == KM_OK);
+    CHECK(km_trainer_create(&trainer, model, (km_source){s, draw}, train, 0, NULL, 0, 1, &err) == KM_VALUE);
+    km_trainer_free(&trainer);
+    km_model_free(model);
+    km_sampler_free(&s->sampler);
+    free(s);
+}
+
+int main(void)
+{
+    test_gradients();
+    test_evaluation_does_not_see_the_batch();
+    test_bad_batches_are_refused();
+    test_training_goes_on_where_it_stopped();
+    return check_result();
+}

@@ -1,0 +1,200 @@
+"""Answers: any leads, any rate, any length, one or many; bad input."""
+
+import numpy as np
+import pytest
+
+import kmerl
+from kmerl.leads import LEADS
+from small import TINY, HashEncoder, make_store
+
+CLASSES = ["atrial fibrillation", "sinus rhythm", "left bundle branch block"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("answers")
+    return kmerl.KMERL(**TINY).fit(make_store(folder / "store"), max_steps=4, progress=False)
+
+
+@pytest.fixture(scope="module")
+def records():
+    return kmerl.sample_records("heldout")[:5]
+
+
+def test_shapes_follow_the_input(model, records):
+    one = model.predict_proba(records[0], CLASSES)
+    assert one.shape == (3,) and one.dtype == np.float32 and ((one > 0) & (one < 1)).all()
+    assert model.predict_proba(records, CLASSES).shape == (5, 3)
+    assert model.predict_proba(records[:1], CLASSES).shape == (1, 3)
+    assert model.predict_proba(records[0], "sinus rhythm").shape == (1,)
+    x = np.stack([r.signal for r in records[:2]])
+    assert model.predict_proba(x, CLASSES, leads=records[0].leads, fs=records[0].fs).shape == (2, 3)
+    assert model.encode(records[0]).shape == (64,) and model.encode(records).shape == (5, 64)
+    assert model.attend(records[0], "sinus rhythm").shape == (12, 50)
+    assert model.attend(records[0], CLASSES).shape == (3, 12, 50)
+    assert [a.shape for a in model.attend(records[:2], "sinus rhythm")] == [(12, 50)] * 2
+
+
+def test_an_answer_does_not_depend_on_the_batch(model, records):
+    together = model.predict_proba(records, CLASSES)
+    apart = np.stack([model.predict_proba(r, CLASSES) for r in records])
+    assert np.array_equal(together, apart)
+    assert np.array_equal(model.predict_proba(records[::-1], CLASSES), together[::-1])
+    assert np.array_equal(model.encode(records), np.stack([model.encode(r) for r in records]))
+
+
+def test_lead_order_does_not_matter_but_names_do(model, records):
+    r = records[0]
+    order = np.random.default_rng(0).permutation(12)
+    shuffled = kmerl.Record(r.signal[order], r.fs, [r.leads[i].lower() for i in order])
+    assert np.array_equal(model.predict_proba(shuffled, CLASSES), model.predict_proba(r, CLASSES))
+    renamed = kmerl.Record(r.signal, r.fs, r.leads[1:] + r.leads[:1])
+    assert not np.allclose(model.predict_proba(renamed, CLASSES), model.predict_proba(r, CLASSES), atol=1e-7)
+
+
+def test_class_order_does_not_matter(model, records):
+    p = model.predict_proba(records[0], CLASSES)
+    turned = model.predict_proba(records[0], CLASSES[::-1])
+    assert np.allclose(turned[::-1], p, atol=1e-6)
+
+
+def test_a_synonym_is_answered_as_its_entity(model, records):
+    synonym = kmerl.Vocabulary.default()["atrial fibrillation"].synonyms
+    synonym = synonym[0] if not isinstance(synonym, dict) else next(iter(synonym.values()))[0]
+    both = model.predict_proba(records[0], ["atrial fibrillation", synonym.upper()])
+    assert both[0] == both[1] == model.predict_proba(records[0], "Atrial  Fibrillation")[0]
+
+
+@pytest.mark.parametrize("leads", [["II"], ["V6", "I"], ["aVR"], list(LEADS)])
+def test_any_subset_of_leads(model, records, leads):
+    picked = records[0].select(leads)
+    p = model.predict_proba(picked, CLASSES)
+    rows = [records[0].leads.index(name) for name in leads]
+    q = model.predict_proba(records[0].signal[rows], CLASSES, leads=leads, fs=records[0].fs)
+    assert np.array_equal(p, q)
+    a = model.attend(picked, CLASSES[0])
+    assert a.shape == (len(leads), 50) and abs(a.sum() - 1) < 1e-5
+
+
+def test_an_absent_lead_is_like_one_that_is_not_there(model, records):
+    r = records[0]
+    flat = r.signal.copy()
+    flat[3] = 0
+    answer = model.predict_proba(kmerl.Record(flat, r.fs, r.leads, name="flat"), CLASSES, details=True)
+    without = r.select([name for name in r.leads if name != r.leads[3]])
+    assert np.array_equal(answer.probabilities, model.predict_proba(without, CLASSES))
+    assert answer.recordings[0]["dropped"] == [r.leads[3]]
+    assert r.leads[3] not in answer.recordings[0]["leads"]
+
+
+def test_repairs_are_counted(model, records):
+    r = records[0]
+    signal = r.signal.copy()
+    signal[1, 100:150] = np.nan
+    answer = model.predict_proba(kmerl.Record(signal, r.fs, r.leads), CLASSES, details=True)
+    assert answer.recordings[0]["repaired"] == 50 and answer.recordings[0]["dropped"] == []
+    assert np.isfinite(answer.probabilities).all()
+
+
+def test_long_recordings_average_their_windows(model, records):
+    a, b = records[0], records[1]
+    long = kmerl.Record(np.concatenate([a.signal, b.signal], axis=1), a.fs, a.leads)
+    p = model.predict_proba(long, CLASSES)
+    windows = np.stack([model.predict_proba(a, CLASSES), model.predict_proba(b, CLASSES)])
+    assert np.allclose(p, windows.mean(axis=0), atol=1e-7)
+    assert np.array_equal(model.predict_proba(long, CLASSES, windows="first"), windows[0])
+    attention = model.attend(long, CLASSES[0])
+    assert attention.shape == (12, 100) and abs(attention.sum() - 1) < 1e-5
+    assert np.allclose(attention[:, :50] * 2, model.attend(a, CLASSES[0]), atol=1e-7)
+
+
+@pytest.mark.parametrize("fs", [100, 250, 257, 1000])
+def test_other_rates_give_about_the_same_answer(model, records, fs):
+    from kmerl import _kmerl
+
+    r = records[0]
+    z = model.encode(_kmerl.resample(r.signal, r.fs, float(fs), 1), leads=r.leads, fs=fs)
+    reference = model.encode(r)
+    assert np.linalg.norm(z - reference) < 0.15 * np.linalg.norm(reference)
+
+
+def test_short_recordings(model, records):
+    r = records[0]
+    assert model.predict_proba(r.signal[:, :100], CLASSES, leads=r.leads, fs=500).shape == (3,)
+    assert model.attend(r.signal[:, :730], CLASSES[0], leads=r.leads, fs=500).shape == (12, 7)
+    with pytest.raises(ValueError, match="segment"):
+        model.predict_proba(r.signal[:, :99], CLASSES, leads=r.leads, fs=500)
+
+
+def test_methods(model, records):
+    query = model.predict_proba(records, CLASSES)
+    cosine = model.predict_proba(records, CLASSES, method="cosine")
+    both = model.predict_proba(records, CLASSES, method="both")
+    assert ((cosine >= 0) & (cosine <= 1)).all() and np.allclose(both, (query + cosine) / 2, atol=1e-7)
+    with pytest.raises(ValueError, match="method"):
+        model.predict_proba(records, CLASSES, method="magic")
+
+
+@pytest.mark.parametrize("weights, refused, kept", [
+    ({"query_weight": 0.0}, "query", "cosine"), ({"contrast_weight": 0.0}, "cosine", "query"),
+])
+def test_a_model_without_one_loss_refuses_its_answer(tmp_path, records, weights, refused, kept):
+    store = make_store(tmp_path / "store", count=10)
+    model = kmerl.KMERL(**{**TINY, **weights}).fit(store, max_steps=1, progress=False)
+    with pytest.raises(ValueError, match="_weight=0"):
+        model.predict_proba(records[0], CLASSES, method=refused)
+    assert np.array_equal(model.predict_proba(records[0], CLASSES),
+                          model.predict_proba(records[0], CLASSES, method=kept))
+
+
+@pytest.mark.parametrize("classes, error, words", [
+    ([], ValueError, "empty"), ([""], ValueError, "empty text"), (["  "], ValueError, "empty text"),
+    ([3], TypeError, r"classes\[0\]"), (None, TypeError, "classes"), (b"x", TypeError, "classes"),
+    (["atrial fibrilation of my uncle"], ValueError, "does not know"),
+])
+def test_bad_classes(model, records, classes, error, words):
+    with pytest.raises(error, match=words):
+        model.predict_proba(records[0], classes)
+
+
+def test_unknown_classes_need_the_text_encoder_of_the_training(model, records):
+    class Other(HashEncoder):
+        id = "another"
+
+    text = "something nobody has asked before"
+    try:
+        with pytest.raises(ValueError, match="trained with hash-24"):
+            model.text_encoder = Other()
+        with pytest.raises(TypeError, match="TextEncoder"):
+            model.text_encoder = "MiniLM"
+        model.text_encoder = HashEncoder()
+        assert model.predict_proba(records[0], [text, CLASSES[0]]).shape == (2,)
+    finally:
+        model.text_encoder = None
+
+
+@pytest.mark.parametrize("change, error, words", [
+    (dict(x=np.zeros((5000, 12)), leads=LEADS, fs=500), ValueError, "transposed"),
+    (dict(x=np.zeros((12, 5000)), leads=LEADS, fs=500), ValueError, "lead"),
+    (dict(x=np.zeros((12, 5000)), leads=LEADS), ValueError, "fs="),
+    (dict(x=np.zeros((12, 5000)), fs=500), ValueError, "leads="),
+    (dict(x=np.zeros((1, 5000)), leads=["VX"], fs=500), ValueError, "VX"),
+    (dict(x=np.zeros((2, 5000)), leads=["I", "i"], fs=500), ValueError, "(?i)twice|duplicate"),
+    (dict(x=np.zeros((0, 5000)), leads=[], fs=500), ValueError, "lead"),
+    (dict(x=np.ones((1, 5000)), leads=["I"], fs=0), ValueError, "fs"),
+    (dict(x=np.ones((1, 5000)), leads=["I"], fs=-500), ValueError, "fs"),
+    (dict(x=np.ones((1, 5000)), leads=["I"], fs=float("nan")), ValueError, "fs"),
+    (dict(x=np.full((1, 5000), np.nan), leads=["I"], fs=500), ValueError, "lead"),
+    (dict(x=np.array([["a"] * 500]), leads=["I"], fs=500), TypeError, "signal|dtype|numbers"),
+    (dict(x=[]), ValueError, "empty|no recordings"),
+    (dict(x="no/such/file"), FileNotFoundError, "no/such/file"),
+    (dict(x=None), TypeError, "NoneType"),
+])
+def test_bad_recordings(model, change, error, words):
+    with pytest.raises(error, match=words):
+        model.predict_proba(classes=CLASSES, **change)
+
+
+def test_windows_option_is_checked(model, records):
+    with pytest.raises(ValueError, match="windows"):
+        model.predict_proba(records[0], CLASSES, windows="last")
