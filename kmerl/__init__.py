@@ -3,12 +3,15 @@
 from kmerl import datasets, evaluate, metrics
 from kmerl.batch import Batch, sample_batch
 from kmerl.build import build_info
+from kmerl.classes import class_names
 from kmerl.config import Config
+from kmerl.extraction import Finding, Reading, Statement, extract
 from kmerl.model import KMERL, list_models, load_model
 from kmerl.plot import plot_ecg
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_path, sample_records
 from kmerl.store import Store
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings
+from kmerl.vocabulary import Entity, Vocabulary
 
 __version__ = "0.1.0"

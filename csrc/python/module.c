@@ -7,6 +7,7 @@
     X(build)           \
     X(config)          \
     X(corpus)          \
+    X(labels)          \
     X(metrics)         \
     X(model)           \
     X(operations)      \

@@ -1,0 +1,497 @@
+#include "data/labels.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    REACH = 4,              /* unknown words a negation or hedge looks across            */
+    REACH_EITHER = 1,       /* and one that may stand on both sides, before it turns left */
+    LINK = 2,               /* unknown words between two members of a list               */
+    CACHE = 4096,           /* recently seen word forms; a power of two                  */
+    CACHE_LETTERS = 23,
+    ROOM = 192,             /* matches one token can begin                               */
+    LISTS = 12              /* members of word lists a token begins, on average          */
+};
+
+typedef struct cached {
+    km_word word;
+    uint8_t length;
+    char letters[CACHE_LETTERS];
+} cached;
+
+typedef struct found {      /* one match of the current sentence */
+    km_match match;
+    int32_t status;
+    bool dropped;
+} found;
+
+struct km_labels {
+    const km_lexicon *lexicon;
+    km_tokens tokens;
+    km_word *words;         /* by token */
+    uint8_t *covered;       /* by token: part of a surviving match */
+    int64_t words_capacity, covered_capacity;
+    km_match *matches;
+    int64_t match_count, match_capacity;
+    km_listed *listed;      /* members of word lists in the sentence, and where each token's begin */
+    int32_t *from;
+    int64_t listed_capacity, from_capacity;
+    found *found;           /* findings of the sentence, left to right   */
+    found *cue;             /* its negations and hedges                  */
+    int64_t found_count, cue_count, found_capacity, cue_capacity;
+    km_finding *findings;
+    int64_t finding_count, finding_capacity;
+    km_statement *statements;
+    int64_t statement_count, statement_capacity;
+    cached cache[CACHE];
+};
+
+km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_error *err)
+{
+    *labels = calloc(1, sizeof **labels);
+    if (*labels == NULL)
+        return km_error_set(err, KM_MEMORY, "out of memory: a reader of reports");
+    (*labels)->lexicon = lexicon;
+    return KM_OK;
+}
+
+void km_labels_free(km_labels *labels)
+{
+    if (labels == NULL)
+        return;
+    km_tokens_free(&labels->tokens);
+    free(labels->words);
+    free(labels->covered);
+    free(labels->matches);
+    free(labels->listed);
+    free(labels->from);
+    free(labels->found);
+    free(labels->cue);
+    free(labels->findings);
+    free(labels->statements);
+    free(labels);
+}
+
+/* Room for `count` items of `size` bytes: the block, moved if need be, or NULL where memory is out
+ * (the old block stays).                                                                        */
+static void *grow(void *block, int64_t *capacity, int64_t count, size_t size)
+{
+    int64_t wanted = *capacity < 128 ? 128 : *capacity;
+    if (block != NULL && count <= *capacity)
+        return block;
+    while (wanted < count)
+        wanted *= 2;
+    block = realloc(block, (size_t)wanted * size);
+    if (block != NULL)
+        *capacity = wanted;
+    return block;
+}
+
+static km_status memory(km_error *err)
+{
+    return km_error_set(err, KM_MEMORY, "out of memory: reading a report");
+}
+
+static km_word find(km_labels *labels, const km_token *token)
+{
+    if (token->length > CACHE_LETTERS)
+        return km_lexicon_find(labels->lexicon, token->letters, token->length);
+    uint32_t h = (uint32_t)token->length;
+    for (int i = 0; i < token->length; i++)
+        h = h * 31 + (uint8_t)token->letters[i];
+    cached *slot = &labels->cache[(h ^ h >> 15) & (CACHE - 1)];
+    if (slot->length != token->length || memcmp(slot->letters, token->letters, (size_t)token->length) != 0) {
+        slot->word = km_lexicon_find(labels->lexicon, token->letters, token->length);
+        slot->length = (uint8_t)token->length;
+        memcpy(slot->letters, token->letters, (size_t)token->length);
+    }
+    return slot->word;
+}
+
+/* Does a sentence end between token i - 1 and token i? */
+static bool parted(const km_labels *labels, int64_t i)
+{
+    const km_token *token = &labels->tokens.token[i];
+    if (token->before & KM_BREAK_STOP)
+        return true;
+    if (!(token->before & KM_BREAK_DOT))
+        return false;
+    const km_token *last = token - 1;
+    bool ordinal = last->length == 1 && last->letters[0] >= '0' && last->letters[0] <= '9';
+    return !(labels->words[i - 1].flags & KM_WORD_ABBREVIATION)
+           && !(ordinal && labels->words[i].flags & KM_WORD_ORDINAL);
+}
+
+/* ---- which matches stand ------------------------------------------------------------------- */
+
+/* Are a's tokens all among b's? */
+static bool within(const km_match *a, const km_match *b)
+{
+    int64_t shift = b->first - a->first;
+    if (shift >= 64 || shift <= -64)
+        return false;
+    if (shift >= 0)
+        return (a->mask & (((uint64_t)1 << shift) - 1)) == 0 && (a->mask >> shift & ~b->mask) == 0;
+    shift = -shift;
+    return a->mask >> (64 - shift) == 0 && (a->mask << shift & ~b->mask) == 0;
+}
+
+static bool share(const km_match *a, uint64_t mask, const km_match *b)
+{
+    int64_t shift = b->first - a->first;
+    if (shift >= 64 || shift <= -64)
+        return false;
+    return (shift >= 0 ? mask >> shift & b->mask : mask << -shift & b->mask) != 0;
+}
+
+/* Does b take a's place? A longer match does; of two over the same words a decoy does, and the first
+ * of two findings of one entity.                                                                  */
+static bool displaces(const km_match *b, const km_match *a, bool earlier)
+{
+    bool weak = b->phrase->kind == KM_PHRASE_REMARK && b->phrase->side != 0;
+    if ((weak && a->phrase->kind != KM_PHRASE_REMARK) || !within(a, b))
+        return false;
+    if (!within(b, a))
+        return true;
+    if (b->phrase->kind == KM_PHRASE_DECOY)
+        return a->phrase->kind != KM_PHRASE_DECOY || earlier;
+    return earlier && a->phrase->kind == b->phrase->kind && a->phrase->target == b->phrase->target
+           && a->phrase->side == b->phrase->side;
+}
+
+/* Sorts what stands of the sentence's matches into findings and cues. Returns whether a remark stands. */
+static km_status sort_out(km_labels *labels, bool *remark, km_error *err)
+{
+    int64_t n = labels->match_count;
+    *remark = false;
+    labels->found_count = labels->cue_count = 0;
+    found *room = grow(labels->found, &labels->found_capacity, n, sizeof *room);
+    if (room == NULL)
+        return memory(err);
+    labels->found = room;
+    room = grow(labels->cue, &labels->cue_capacity, n, sizeof *room);
+    if (room == NULL)
+        return memory(err);
+    labels->cue = room;
+    for (int64_t i = 0; i < n; i++) {
+        const km_match *a = &labels->matches[i];
+        bool stands = true;
+        for (int64_t j = i + 1; stands && j < n && labels->matches[j].first <= a->to; j++)
+            stands = !displaces(&labels->matches[j], a, false);
+        for (int64_t j = i - 1; stands && j >= 0 && labels->matches[j].first + 64 > a->first; j--)
+            stands = !displaces(&labels->matches[j], a, true);
+        if (!stands)
+            continue;
+        for (int64_t t = a->from; t <= a->to; t++)
+            labels->covered[t] |= (a->mask >> (t - a->first) & 1) != 0;
+        switch (a->phrase->kind) {
+        case KM_PHRASE_ENTITY: {
+            int64_t at = labels->found_count++;
+            while (at > 0 && labels->found[at - 1].match.from > a->from) {
+                labels->found[at] = labels->found[at - 1];
+                at--;
+            }
+            labels->found[at] = (found){.match = *a, .status = KM_ASSERTED};
+            break;
+        }
+        case KM_PHRASE_NEGATION:
+        case KM_PHRASE_HEDGE:
+            labels->cue[labels->cue_count++] = (found){.match = *a};
+            break;
+        case KM_PHRASE_REMARK:
+            *remark = true;
+            break;
+        default:
+            break;
+        }
+    }
+    return KM_OK;
+}
+
+/* ---- negations and hedges ------------------------------------------------------------------ */
+
+typedef struct between {
+    int unknown;            /* words that are neither filler nor connector nor part of a match */
+    bool barrier, connected, comma;
+} between;
+
+/* What stands between token a and token b, a < b. */
+static between look(const km_labels *labels, int64_t a, int64_t b)
+{
+    between gap = {0};
+    for (int64_t t = a + 1; t <= b; t++) {
+        int before = labels->tokens.token[t].before;
+        gap.connected |= (before & KM_BREAK_JOIN) != 0;
+        gap.comma |= (before & KM_BREAK_COMMA) != 0;
+        if (t == b)
+            break;
+        int flags = labels->words[t].flags;
+        gap.connected |= (flags & KM_WORD_CONNECTOR) != 0;
+        gap.barrier |= (flags & KM_WORD_BARRIER) != 0 && !labels->covered[t];
+        gap.unknown += (flags & (KM_WORD_FILLER | KM_WORD_CONNECTOR)) == 0;
+    }
+    return gap;
+}
+
+static bool cue_between(const km_labels *labels, const km_match *except, int64_t a, int64_t b)
+{
+    for (int64_t c = 0; c < labels->cue_count; c++) {
+        const km_match *cue = &labels->cue[c].match;
+        if (cue != except && cue->from > a && cue->to < b)
+            return true;
+    }
+    return false;
+}
+
+static void mark(found *f, int32_t status)
+{
+    if (f->status != KM_NEGATED)
+        f->status = status;
+}
+
+/* To the right of a cue: the nearest finding with all that overlap it, then the members of its list. */
+static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, int reach)
+{
+    int64_t n = labels->found_count, k = 0;
+    while (k < n && labels->found[k].match.from <= cue->to)
+        k++;
+    if (k == n)
+        return false;
+    between gap = look(labels, cue->to, labels->found[k].match.from);
+    if (gap.barrier || gap.unknown > reach || cue_between(labels, cue, cue->to, labels->found[k].match.from))
+        return false;
+    int64_t last = labels->found[k].match.to;
+    int64_t pending = -1;           /* first finding joined by commas only, until a connector confirms */
+    mark(&labels->found[k++], status);
+    for (; k < n; k++) {
+        const km_match *next = &labels->found[k].match;
+        if (next->from > last) {
+            gap = look(labels, last, next->from);
+            if (gap.barrier || gap.unknown > LINK || cue_between(labels, cue, last, next->from))
+                break;
+            bool same_head = status == KM_HEDGED && labels->words[next->to].stem == labels->words[last].stem
+                             && labels->words[last].stem != 0 && next->from == last + 1;
+            if (gap.connected || same_head) {
+                for (int64_t p = pending; p >= 0 && p < k; p++)
+                    mark(&labels->found[p], status);
+                pending = -1;
+            } else if (gap.comma && status == KM_NEGATED) {
+                pending = pending < 0 ? k : pending;
+            } else {
+                break;
+            }
+        }
+        if (pending < 0)
+            mark(&labels->found[k], status);
+        last = next->to > last ? next->to : last;
+    }
+    return true;
+}
+
+/* To the left of a cue, likewise; a list needs connectors. */
+static bool mark_left(km_labels *labels, const km_match *cue, int32_t status, int reach)
+{
+    int64_t n = labels->found_count, nearest = -1;
+    for (int64_t k = 0; k < n && labels->found[k].match.from < cue->from; k++)
+        if (labels->found[k].match.to < cue->from
+            && (nearest < 0 || labels->found[k].match.to >= labels->found[nearest].match.to))
+            nearest = k;
+    if (nearest < 0)
+        return false;
+    between gap = look(labels, labels->found[nearest].match.to, cue->from);
+    if (gap.barrier || gap.unknown > reach
+        || cue_between(labels, cue, labels->found[nearest].match.to, cue->from))
+        return false;
+    int64_t first = labels->found[nearest].match.from;
+    mark(&labels->found[nearest], status);
+    for (int64_t k = n - 1; k >= 0; k--) {
+        const km_match *previous = &labels->found[k].match;
+        if (k == nearest || previous->to >= cue->from)
+            continue;
+        if (previous->to < first) {
+            gap = look(labels, previous->to, first);
+            if (!gap.connected || gap.barrier || gap.unknown > LINK
+                || cue_between(labels, cue, previous->to, first))
+                break;
+        }
+        mark(&labels->found[k], status);
+        first = previous->from < first ? previous->from : first;
+    }
+    return true;
+}
+
+static void decide(km_labels *labels)
+{
+    for (int64_t c = 0; c < labels->cue_count; c++) {
+        const km_match *cue = &labels->cue[c].match;
+        int32_t status = cue->phrase->kind == KM_PHRASE_NEGATION ? KM_NEGATED : KM_HEDGED;
+        bool inside = false;
+        for (int64_t k = 0; k < labels->found_count; k++) {
+            const km_match *match = &labels->found[k].match;
+            if (match->from < cue->from && match->to > cue->to) {
+                mark(&labels->found[k], status);
+                inside = true;
+            }
+        }
+        if (inside)
+            continue;
+        switch (cue->phrase->side) {
+        case KM_SIDE_RIGHT:
+            mark_right(labels, cue, status, REACH);
+            break;
+        case KM_SIDE_LEFT:
+            mark_left(labels, cue, status, REACH);
+            break;
+        default:
+            if (!mark_right(labels, cue, status, REACH_EITHER) && !mark_left(labels, cue, status, REACH))
+                mark_right(labels, cue, status, REACH);
+        }
+    }
+    /* A finding that leans on another as its context ("infarct, old") is no surer than that one. */
+    for (int64_t k = 0; k < labels->found_count; k++) {
+        found *leaning = &labels->found[k];
+        for (int64_t j = 0; leaning->match.context != 0 && j < labels->found_count; j++) {
+            const found *other = &labels->found[j];
+            if (other->status != KM_ASSERTED && leaning->status == KM_ASSERTED
+                && share(&leaning->match, leaning->match.context, &other->match))
+                leaning->status = other->status;
+        }
+    }
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static km_status statement_add(km_labels *labels, int64_t start, int64_t end, int32_t kind, km_error *err)
+{
+    km_statement *room = grow(labels->statements, &labels->statement_capacity, labels->statement_count + 1,
+                              sizeof *room);
+    if (room == NULL)
+        return memory(err);
+    labels->statements = room;
+    labels->statements[labels->statement_count++] = (km_statement){.start = start, .end = end, .kind = kind};
+    return KM_OK;
+}
+
+/* One sentence of tokens [first, end). *cut: where codes begin that are no report, else -1. */
+static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t *cut, km_error *err)
+{
+    const km_token *tokens = labels->tokens.token;
+    km_listed *listed = grow(labels->listed, &labels->listed_capacity, LISTS * (end - first), sizeof *listed);
+    if (listed == NULL)
+        return memory(err);
+    labels->listed = listed;
+    int32_t *from = grow(labels->from, &labels->from_capacity, end - first + 1, sizeof *from);
+    if (from == NULL)
+        return memory(err);
+    labels->from = from;
+    int32_t members = km_lexicon_list(labels->lexicon, labels->words, first, end, listed, 0,
+                                      (int)(LISTS * (end - first)));
+    for (int64_t i = first, l = 0; i <= end; i++) {
+        while (l < members && listed[l].first < i)
+            l++;
+        from[i - first] = (int32_t)l;
+    }
+    km_sentence view = {.words = labels->words, .listed = listed, .from = from, .base = first, .end = end};
+    labels->match_count = 0;
+    *cut = -1;
+    for (int64_t i = first; i < end && *cut < 0; i++) {
+        int64_t before = labels->match_count;
+        km_match *room = grow(labels->matches, &labels->match_capacity, before + ROOM, sizeof *room);
+        if (room == NULL)
+            return memory(err);
+        labels->matches = room;
+        labels->match_count = km_lexicon_match(labels->lexicon, &view, i, i == first, labels->matches, (int)before,
+                                               (int)before + ROOM);
+        for (int64_t m = before; m < labels->match_count; m++)
+            if (labels->matches[m].phrase->kind == KM_PHRASE_TAIL) {
+                *cut = i;
+                labels->match_count = before;
+                break;
+            }
+    }
+    bool remark;
+    memset(labels->covered + first, 0, (size_t)(end - first));
+    km_status status = sort_out(labels, &remark, err);
+    if (status != KM_OK)
+        return status;
+    decide(labels);
+    km_finding *room = grow(labels->findings, &labels->finding_capacity, labels->finding_count + labels->found_count,
+                            sizeof *room);
+    if (room == NULL)
+        return memory(err);
+    labels->findings = room;
+    for (int64_t k = 0; k < labels->found_count; k++) {
+        const found *f = &labels->found[k];
+        labels->findings[labels->finding_count++] = (km_finding){
+            .start = tokens[f->match.from].start, .end = tokens[f->match.to].end,
+            .entity = f->match.phrase->target, .status = f->status};
+    }
+    int64_t last = (*cut < 0 ? end : *cut) - 1;
+    if (last < first)
+        return KM_OK;
+    bool words = false;         /* numbers and single letters alone say nothing */
+    for (int64_t i = first; i <= last; i++)
+        words |= tokens[i].length > 1 && !(tokens[i].letters[0] >= '0' && tokens[i].letters[0] <= '9');
+    int32_t kind = labels->found_count > 0 ? KM_CLINICAL : remark || !words ? KM_TECHNICAL : KM_UNMATCHED;
+    return statement_add(labels, tokens[first].start, tokens[last].end, kind, err);
+}
+
+km_status km_labels_read(km_labels *labels, km_text text, km_error *err)
+{
+    labels->finding_count = labels->statement_count = 0;
+    km_status status = km_tokens_read(&labels->tokens, text, err);
+    if (status != KM_OK)
+        return status;
+    int64_t n = labels->tokens.count;
+    km_word *words = grow(labels->words, &labels->words_capacity, n, sizeof *words);
+    if (words == NULL)
+        return memory(err);
+    labels->words = words;
+    uint8_t *covered = grow(labels->covered, &labels->covered_capacity, n, sizeof *covered);
+    if (covered == NULL)
+        return memory(err);
+    labels->covered = covered;
+    for (int64_t i = 0; i < n; i++)
+        labels->words[i] = find(labels, &labels->tokens.token[i]);
+
+    for (int64_t first = 0; first < n;) {
+        int64_t end = first + 1, cut = -1;
+        while (end < n && !parted(labels, end))
+            end++;
+        status = sentence(labels, first, end, &cut, err);
+        if (status != KM_OK)
+            return status;
+        if (cut >= 0)
+            return statement_add(labels, labels->tokens.token[cut].start, labels->tokens.token[n - 1].end,
+                                 KM_TECHNICAL, err);
+        first = end;
+    }
+    return KM_OK;
+}
+
+int64_t km_labels_findings_get(const km_labels *labels, const km_finding **findings)
+{
+    *findings = labels->findings;
+    return labels->finding_count;
+}
+
+int64_t km_labels_statements_get(const km_labels *labels, const km_statement **statements)
+{
+    *statements = labels->statements;
+    return labels->statement_count;
+}
+
+void km_labels_row_get(const km_labels *labels, int hedged, const int32_t *above, const int64_t *above_offset,
+                       uint8_t *row, int Q)
+{
+    memset(row, 0, (size_t)Q);
+    for (int64_t f = 0; f < labels->finding_count; f++) {
+        const km_finding *finding = &labels->findings[f];
+        if (finding->status == KM_NEGATED || (finding->status == KM_HEDGED && !hedged))
+            continue;
+        row[finding->entity] = 1;
+        for (int64_t a = above_offset[finding->entity]; a < above_offset[finding->entity + 1]; a++)
+            row[above[a]] = 1;
+    }
+}
