@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 
+from kmerl.classes import class_names
 from kmerl.table import Table, some
 
 __all__ = ["Dataset", "cpsc2018", "folder", "ptbxl"]
@@ -488,4 +489,6 @@ def _straddling(patients, parts):
 
 
 def _class_names(dataset, task, codes):
-    return [code.lower() for code in codes]
+    """Names of the frozen table of SPEC 9; its codes have no trailing underscores."""
+    names = class_names(dataset if task is None else f"{dataset}-{task}")
+    return [names[code.strip("_")] for code in codes]

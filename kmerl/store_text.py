@@ -175,11 +175,12 @@ def embed(store, encoder, *, report_pooling, query_pooling, progress):
 def names_to_embed(store, encoder):
     """Distinct texts: canonical names first, then synonyms and class names; of an encoder with a fixed list
     of texts only those of the latter that it has."""
-    from .vocabulary import class_names
+    from .classes import class_names
 
     vocabulary = store.vocabulary
     names = list(vocabulary)
-    more = [synonym for name in names for synonym in vocabulary[name].synonyms] + list(class_names())
+    more = [synonym for name in names for synonym in vocabulary[name].synonyms]
+    more += [name for task in class_names().values() for name in task.values()]
     if hasattr(encoder, "__contains__"):
         more = [text for text in more if text in encoder]
     return list(dict.fromkeys(names + more))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import re
@@ -239,6 +238,8 @@ class Vocabulary:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 of the vocabulary file, hexadecimal: two vocabularies are equal if their hashes are."""
+        import hashlib
+
         return hashlib.sha256(self.to_json().encode("utf-8", "surrogatepass")).hexdigest()
 
     # ---- looking up -------------------------------------------------------------------------------
@@ -397,13 +398,15 @@ class Vocabulary:
         return [rows or () for rows in above]
 
     def _check_patterns(self, places: list[str], faults: list[str]) -> None:
+        unreadable = 0
         for name, items in self._words.items():
             for item in items:
                 try:
                     expand(item, self._words, inline=True)
                 except ValueError as error:
                     faults.append(f"word list {{{name}}}: {item!r}: {error}")
-        if faults:
+                    unreadable += 1
+        if unreadable:
             return
         for i, entity in enumerate(self._entities):
             for pattern in entity.patterns:
@@ -432,13 +435,20 @@ def _is_texts(value: object) -> bool:
 
 
 def _entity_lines(text: str) -> list[int]:
-    """Line of each entity's "name" key, in order."""
-    start = text.find('"entities"')
-    if start < 0:
-        return []
-    base = text[:start].count("\n") + 1
-    return [base + text[start:start + match.start()].count("\n")
-            for match in re.finditer(r'"name"\s*:', text[start:])]
+    """Line on which each entity's block begins, or its name where it has one."""
+    start = re.search(r'"entities"\s*:\s*\[', text)
+    lines: list[int] = []
+    if start is None:
+        return lines
+    decoder, at = json.JSONDecoder(), start.end()
+    while True:
+        at = re.compile(r"[\s,]*").match(text, at).end()
+        if text[at:at + 1] in ("", "]"):
+            return lines
+        _, end = decoder.raw_decode(text, at)
+        name = re.search(r'"name"\s*:', text[at:end])
+        lines.append(text.count("\n", 0, at + (name.start() if name else 0)) + 1)
+        at = end
 
 
 def _entity(block: object, place: str, faults: list[str]) -> Entity | None:
