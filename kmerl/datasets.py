@@ -228,14 +228,7 @@ PTBXL_LAYOUT = (
     "fs=100); a part of it is enough"
 )
 
-# SPEC 9; the codes of scp_statements.csv without their padding "_".
-PTBXL_CODES = {
-    "super": "NORM MI STTC CD HYP",
-    "sub": "NORM AMI IMI LMI PMI STTC ISC ISCA ISCI NST LAFB/LPFB IRBBB ILBBB CLBBB CRBBB AVB IVCD WPW LVH "
-    "RVH SEHYP LAO/LAE RAO/RAE",
-    "form": "ABQRS PVC STD VCLVH QWAVE LOWT NT PAC LPR INVT LVOLT HVOLT TAB STE PRC(S) NDT NST DIG LNGQT",
-    "rhythm": "SR AFIB STACH SARRH SBRAD PACE SVARR BIGU AFLT SVTAC PSVT TRIGU",
-}
+PTBXL_TASKS = ("super", "sub", "form", "rhythm")
 PTBXL_SIZES = {
     "super": 21388,
     "sub": 21388,
@@ -283,8 +276,8 @@ def ptbxl(path, task="super", *, fs=500):
     .. [1] Wagner et al. 2020, "PTB-XL, a large publicly available electrocardiography dataset",
        doi:10.1038/s41597-020-0495-6.
     """
-    if task not in PTBXL_CODES:
-        raise ValueError(f"task is {task!r}, expected one of {', '.join(PTBXL_CODES)}")
+    if task not in PTBXL_TASKS:
+        raise ValueError(f"task is {task!r}, expected one of {', '.join(PTBXL_TASKS)}")
     if fs not in (500, 100):
         raise ValueError(f"fs is {fs!r}, PTB-XL has 500 and 100 Hz")
     path = pathlib.Path(path)
@@ -297,7 +290,8 @@ def ptbxl(path, task="super", *, fs=500):
     file_column = "filename_hr" if fs == 500 else "filename_lr"
     database.need("ecg_id", "patient_id", "scp_codes", "strat_fold", file_column)
 
-    codes = PTBXL_CODES[task].split()
+    names = class_names(f"ptbxl-{task}")
+    codes = list(names)
     column_of = _statement_columns(statements, task, codes)
     paths, patients, parts, rows, duplicates = [], [], [], [], 0
     for i, row in enumerate(database.rows):
@@ -323,7 +317,7 @@ def ptbxl(path, task="super", *, fs=500):
         f"ptbxl-{task}",
         paths,
         np.array(rows),
-        _class_names("ptbxl", task, codes),
+        names.values(),
         patients,
         _split(parts),
         codes=codes,
@@ -429,6 +423,7 @@ def cpsc2018(path):
     if not headers:
         raise FileNotFoundError(f"{str(path)!r} has no recording A0001.hea; {CPSC2018_LAYOUT}")
     codes, spoken = list(CPSC2018_DX), [words[1] for words in CPSC2018_DX.values()]
+    names = class_names("cpsc2018")
     columns = {word: k for k, words in enumerate(CPSC2018_DX.values()) for word in words}
     labels = np.zeros((len(headers), len(codes)), np.uint8)
     for i, header in enumerate(headers):
@@ -443,7 +438,7 @@ def cpsc2018(path):
         "cpsc2018",
         [str(header.with_suffix("")) for header in headers],
         labels,
-        _class_names("cpsc2018", None, codes),
+        [names[code] for code in codes],
         [header.stem for header in headers],
         _split(["test"] * len(headers)),
         codes=codes,
@@ -486,9 +481,3 @@ def _split(parts):
 def _straddling(patients, parts):
     first = {}
     return sorted({p for p, part in zip(patients, parts, strict=True) if first.setdefault(p, part) != part})
-
-
-def _class_names(dataset, task, codes):
-    """Names of the frozen table of SPEC 9; its codes have no trailing underscores."""
-    names = class_names(dataset if task is None else f"{dataset}-{task}")
-    return [names[code.strip("_")] for code in codes]

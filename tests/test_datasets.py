@@ -223,13 +223,13 @@ PTBXL_ROWS = [
 @pytest.fixture
 def small_ptbxl(tmp_path, monkeypatch):
     """A PTB-XL with eight statements, so with fewer classes."""
-    codes = {
-        "super": "NORM MI STTC CD HYP",
-        "sub": "NORM IMI STTC NST AVB LVH",
-        "form": "NDT NST",
-        "rhythm": "SR AFIB",
+    tasks = {
+        "ptbxl-super": "NORM MI STTC CD HYP",
+        "ptbxl-sub": "NORM IMI STTC NST AVB LVH",
+        "ptbxl-form": "NDT NST",
+        "ptbxl-rhythm": "SR AFIB",
     }
-    monkeypatch.setattr(datasets, "PTBXL_CODES", codes)
+    monkeypatch.setattr(datasets, "class_names", lambda task: {c: c.lower() for c in tasks[task].split()})
     return write_ptbxl(tmp_path, PTBXL_ROWS)
 
 
@@ -241,6 +241,7 @@ def test_ptbxl(small_ptbxl):
         [0, 1, 0, 1, 0],
         [0, 0, 1, 0, 1],
     ]  # 3 has none, 137 is withdrawn
+    assert dataset.classes == ["norm", "mi", "sttc", "cd", "hyp"]
     assert dataset.patients == ["15709", "13243", "17014"]
     assert {part: list(v) for part, v in dataset.split.items()} == {
         "train": [0],
@@ -321,6 +322,7 @@ def test_cpsc2018(tmp_path):
     dataset = datasets.cpsc2018(tmp_path)
     named = [{c for c, on in zip(dataset.codes, row, strict=True) if on} for row in dataset.labels]
     assert named == [{"CRBBB", "AFIB"}, {"CRBBB", "AFIB"}, {"NORM"}]
+    assert dataset.classes[:3] == ["normal", "atrial fibrillation", "first degree av block"]
     assert dataset.patients == ["A0001", "A0002", "A0010"] and list(dataset.split["test"]) == [0, 1, 2]
     assert dataset[1].name == "A0002"
     assert dataset.notes[-1] == "partial copy: 3 of CPSC2018's 6,877 recordings"
@@ -354,6 +356,7 @@ def test_ptbxl_labels_are_merls(task, table):
         rows = {pathlib.Path(row["filename_hr"]).name: row for row in csv.DictReader(file)}
     here = {path.stem for path in (SHARED / "ptbxl" / "records500").rglob("*.hea")}
     assert {pathlib.Path(path).name for path in dataset.paths} == here & set(rows)
+    assert len(dataset.classes) == {"super": 5, "sub": 23, "form": 19, "rhythm": 12}[task]
     for path, labels, patient in zip(dataset.paths, dataset.labels, dataset.patients, strict=True):
         row = rows[pathlib.Path(path).name]
         assert [int(row[code]) for code in dataset.codes] == labels.tolist()
