@@ -7,6 +7,7 @@
 enum {
     REACH = 4,              /* unknown words a negation or hedge looks across            */
     REACH_EITHER = 1,       /* and one that may stand on both sides, before it turns left */
+    LONGEST = 400,          /* tokens of a sentence; more are read as several            */
     LINK = 2,               /* unknown words between two members of a list               */
     CACHE = 4096,           /* recently seen word forms; a power of two                  */
     CACHE_LETTERS = 23,
@@ -457,7 +458,7 @@ km_status km_labels_read(km_labels *labels, km_text text, km_error *err)
 
     for (int64_t first = 0; first < n;) {
         int64_t end = first + 1, cut = -1;
-        while (end < n && !parted(labels, end))
+        while (end < n && end - first < LONGEST && !parted(labels, end))
             end++;
         status = sentence(labels, first, end, &cut, err);
         if (status != KM_OK)
