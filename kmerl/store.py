@@ -593,7 +593,9 @@ class Description(dict):
         lines = []
         for key, value in self.items():
             if isinstance(value, dict):
-                value = ", ".join(f"{name} {count:,}" for name, count in value.items())
+                shown = [f"{name} {count:,}" for name, count in value.items() if count][:12]
+                more = [f"and {len(value) - len(shown)} more"] if len(value) > len(shown) else []
+                value = ", ".join(shown + more)
             elif isinstance(value, float):
                 value = f"{value:,.6g}"
             elif isinstance(value, int):

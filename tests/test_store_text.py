@@ -6,11 +6,10 @@ import signal
 
 import numpy as np
 import pytest
-from test_store import LEADS, contents, create, die_at, ecg, ecgs, in_child, no_waiting_for_the_disk  # noqa: F401
+from stores import LEADS, contents, create, die_at, ecg, ecgs, in_child, no_waiting_for_the_disk  # noqa: F401
 
 import kmerl
 from kmerl import store_build
-
 
 # ---- labels ------------------------------------------------------------------------------------------------
 
@@ -154,6 +153,10 @@ def test_embeddings_and_corpus(tmp_path):
             store.reports[row] == record.report and corpus["labels"][row].tolist() == record.labels.tolist()
         )
     assert [LEADS[b] for b in range(12) if corpus["leads"][0] >> b & 1] == ["II", "V1"]
+
+    batch = kmerl.sample_batch(store, [0, 3], config=kmerl.Config(masked_leads=[10], mask_ratio=0))
+    assert np.array_equal(batch.report, corpus["embeddings"][corpus["report"][[0, 3]]])
+    assert np.array_equal(batch.labels, store.labels[[0, 3]])
 
 
 def test_embedding_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
