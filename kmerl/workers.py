@@ -55,25 +55,29 @@ def serve():
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    with os.fdopen(os.dup(0), "rb") as tasks, os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
         write_frame(answers, READY)
         while True:
-            try:
-                data = read_frame(tasks)
-            except EOFError:
-                return
-            try:
-                function, argument = pickle.loads(data)
-                answer = pickle.dumps((True, function(argument)), protocol=5)
-            except Exception as error:  # carried to the caller's future
-                try:
-                    answer = pickle.dumps((False, error))
-                    pickle.loads(answer)
-                except Exception:
-                    answer = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
-            write_frame(answers, answer)
+            write_frame(answers, answer(read_frame(tasks)))
+    except (EOFError, BrokenPipeError):
+        os._exit(0)  # nobody asks any more, or the parent is gone
+
+
+def answer(data):
+    """A task's outcome as a frame: (True, result) or (False, exception)."""
+    try:
+        function, argument = pickle.loads(data)
+        return pickle.dumps((True, function(argument)), protocol=5)
+    except Exception as error:  # carried to the caller's future
+        try:
+            frame = pickle.dumps((False, error))
+            pickle.loads(frame)
+            return frame
+        except Exception:
+            return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 class Workers(concurrent.futures.Executor):

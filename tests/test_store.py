@@ -746,6 +746,18 @@ def test_workers():
         pool.shutdown()
 
 
+def test_workers_end_with_their_parent():
+    """capture_output waits until nobody holds the pipe of standard error any more: until the workers
+    ended."""
+    script = (
+        "import os; from kmerl.workers import Workers; pool = Workers(2); pool.submit(abs, -1).result()\n"
+        "pool.submit(abs, -1); os.kill(os.getpid(), 9)"
+    )
+    root = os.path.dirname(os.path.dirname(kmerl.__file__))
+    run = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60)
+    assert run.returncode == -signal.SIGKILL and run.stderr == ""
+
+
 def test_a_worker_that_dies_costs_its_recording_only(tmp_path, monkeypatch):
     paths = [write_wfdb(tmp_path, ecg(i)) for i in range(3)]
     (tmp_path / "sitecustomize.py").write_text("")
