@@ -271,6 +271,10 @@ def sample_batch(store, indices, seed=0, epoch=0, config=None, threads=None):
     from kmerl.config import Config
 
     config = Config() if config is None else config
+    if not isinstance(config, Config):
+        raise TypeError(f"config must be a kmerl Config, got {type(config).__name__}")
+    if not hasattr(store, "corpus"):
+        raise TypeError(f"store must be a kmerl.Store, got {type(store).__name__}")
     corpus = _core_corpus(store.corpus())
     arrays = _kmerl.sample_batch(
         corpus,

@@ -11,7 +11,8 @@ from kmerl.leads import LEADS, lead_ids
 __all__ = ["Record", "read_record", "as_record", "as_records"]
 
 HEADER_BYTES = 1 << 26  # no header is larger
-PACKAGE_HINT = "pip install wfdb"
+PACKAGE_HINT = 'pip install "kmerl[wfdb]"'
+WHAT = "expected a path, a kmerl.Record, an array (leads, samples) or (n, leads, samples), or a list of these"
 
 
 class Record:
@@ -246,7 +247,11 @@ def read_record(path, verify=True, leads=None):
     chosen = (
         None if leads is None else False if isinstance(leads, str) and leads == "known" else lead_ids(leads)
     )
-    text = _read(header, HEADER_BYTES)[0]
+    try:
+        text = _read(header, HEADER_BYTES)[0]
+    except FileNotFoundError:
+        hint = f"; {path} is a folder, expected a record in it" if os.path.isdir(path) else ""
+        raise FileNotFoundError(f"{header}: no such file{hint}") from None
 
     def load(file, wanted):
         try:
@@ -414,19 +419,15 @@ def as_records(x, leads=None, fs=None):
     """
     if isinstance(x, (str, bytes, os.PathLike, Record)):
         return [as_record(x, leads, fs)], True
+    if hasattr(x, "__array__") and np.asarray(x).ndim == 1 and np.asarray(x).dtype.kind in "OU":
+        x = np.asarray(x).tolist()  # a column of paths or Records
     if not hasattr(x, "__array__"):
         if x is None or isinstance(x, (bool, int, float, complex, dict, set)):
-            raise TypeError(
-                "expected a path, a kmerl.Record, an array (leads, samples) or (n, leads, samples), or a "
-                f"list of these, got {type(x).__name__}"
-            )
+            raise TypeError(f"{WHAT}, got {type(x).__name__}")
         try:
             x = list(x)
         except TypeError:
-            raise TypeError(
-                "expected a path, a kmerl.Record, an array (leads, samples) or (n, leads, samples), or a "
-                f"list of these, got {type(x).__name__}"
-            ) from None
+            raise TypeError(f"{WHAT}, got {type(x).__name__}") from None
         if not x:
             raise ValueError("there are no recordings: got an empty list")
         if not _is_plain(x):
@@ -450,6 +451,8 @@ def as_records(x, leads=None, fs=None):
 def _is_plain(items):
     """Nested lists of numbers, or rows of one recording: an array that is not one yet."""
     first = items[0]
+    if isinstance(first, (str, bytes)):
+        return False
     if isinstance(first, (bool, int, float, complex, np.generic)):
         return True
     if isinstance(first, (list, tuple)):

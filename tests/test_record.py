@@ -275,8 +275,10 @@ def test_missing_files(tmp_path):
     os.remove(tmp_path / "r.dat")
     with pytest.raises(FileNotFoundError, match=r"r\.dat: no such file; the header .*r\.hea names it"):
         kmerl.read_record(path)
-    with pytest.raises(FileNotFoundError, match="nothing"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.hea: no such file"):
         kmerl.read_record(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="is a folder, expected a record in it"):
+        kmerl.read_record(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["../r.dat", "/etc/passwd", "a/../../r.dat", "..\\r.dat", "-", "C:r.dat"])
@@ -409,7 +411,7 @@ def test_format_212_through_the_package(tmp_path):
 def test_hint_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wfdb", None)
     (tmp_path / "r.hea").write_text("r 1 500 10\nr.dat 212 1000/mV 16 0 0 0 0 I\n")
-    with pytest.raises(ImportError, match="pip install wfdb"):
+    with pytest.raises(ImportError, match="pip install .*wfdb"):
         kmerl.read_record(tmp_path / "r")
 
 
@@ -522,6 +524,9 @@ def test_as_records(tmp_path):
         records, single = as_records(many, leads=["V1", "V2"], fs=100)
         assert not single and len(records) == 2
         np.testing.assert_array_equal(records[1].signal, x)
+    for column in (np.array([path, path]), np.array([record, path], dtype=object), [np.str_(path)] * 2):
+        records, single = as_records(column)
+        assert not single and len(records) == 2 and records[1].name == "r"
     records, _ = as_records([path, record], leads=["II"])
     assert [r.leads for r in records] == [["II"], ["II"]]
 

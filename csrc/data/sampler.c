@@ -384,15 +384,15 @@ km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const i
 }
 
 /* How many windows a recording of n samples has. */
-static int64_t count_windows(int64_t n, int64_t window, int64_t P, km_window which)
+static int64_t count_windows(int64_t n, int64_t window, int64_t P, int first)
 {
     if (n < P)
         return 0;
-    return which == KM_FIRST || n < window ? 1 : n / window + (n % window >= P);
+    return first || n < window ? 1 : n / window + (n % window >= P);
 }
 
 km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs, int count, const km_config *config,
-                             km_window which, int threads, km_error *err)
+                             int first, int threads, km_error *err)
 {
     job j = {.config = config, .inputs = inputs};
     const int64_t window = km_config_samples(config);
@@ -401,7 +401,7 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
     if (status != KM_OK)
         return status;
     for (int i = 0; i < count; i++) {
-        int64_t windows = count_windows(inputs[i].samples, window, j.P, which);
+        int64_t windows = count_windows(inputs[i].samples, window, j.P, first);
         if (windows == 0)
             return km_error_set(err, KM_VALUE, "%s has %lld samples at %g Hz, shorter than one segment of %lld",
                                 inputs[i].name, (long long)inputs[i].samples, config->fs, (long long)j.P);
@@ -417,7 +417,7 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
         return status;
     km_sampler_row *row = j.rows;
     for (int i = 0; i < count; i++) {
-        int64_t windows = count_windows(inputs[i].samples, window, j.P, which);
+        int64_t windows = count_windows(inputs[i].samples, window, j.P, first);
         for (int64_t w = 0; w < windows; w++, row++) {
             int64_t left = inputs[i].samples - w * window;
             row->recording = i;

@@ -51,6 +51,6 @@ typedef struct km_sampler_input {
  * The last window of a recording may be shorter, a whole segment at least. A window without a usable lead is skipped;
  * a recording with none left, or shorter than a segment, is KM_VALUE with its name. No reports, labels or entities.  */
 km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs, int count, const km_config *config,
-                             km_window window, int threads, km_error *err);
+                             int first, int threads, km_error *err);
 
 #endif

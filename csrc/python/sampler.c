@@ -166,7 +166,7 @@ static PyObject *sample_windows(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = km_config_check(&config, &err);
     if (status == KM_OK)
-        status = km_sampler_windows(&sampler, inputs, (int)count, &config, first ? KM_FIRST : KM_RANDOM, threads, &err);
+        status = km_sampler_windows(&sampler, inputs, (int)count, &config, first, threads, &err);
     Py_END_ALLOW_THREADS
     result = status == KM_OK ? batch_dict(&sampler, &config) : km_binding_raise(&err);
     km_sampler_free(&sampler);
