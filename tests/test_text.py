@@ -2,12 +2,15 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
+import kmerl
 from kmerl import safetensors
-from kmerl.text import TextEmbeddings, TextEncoder
+from kmerl.classes import class_names
+from kmerl.text import SHIPPED, TextEmbeddings, TextEncoder
 
 WORDS = "sinus rhythm st - . heb ##ung gro ##ß ##e mo ##glich Sinus ##u x".split()
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
@@ -587,3 +590,47 @@ def test_files_that_are_refused(tmp_path):
     safetensors.write(tmp_path / "b", tensors)
     with pytest.raises(ValueError, match="holds no text embeddings"):
         TextEmbeddings.load(tmp_path / "b")
+
+
+# What ships
+
+RERUN = "not in the shipped embeddings: run tools/make_embeddings.py"
+
+
+def test_the_shipped_embeddings_cover_the_vocabulary():
+    shipped = kmerl.sample_embeddings()
+    vocabulary = kmerl.Vocabulary.default()
+    names = [*vocabulary, *(synonym for name in vocabulary for synonym in vocabulary[name].synonyms)]
+    assert [name for name in names if name not in shipped] == [], RERUN
+
+
+def test_the_shipped_embeddings_cover_the_class_names():
+    shipped = kmerl.sample_embeddings()
+    names = [name for names in class_names().values() for name in names.values()]
+    assert len(names) == 106
+    assert [name for name in names if name not in shipped] == [], RERUN
+
+
+def test_the_shipped_embeddings_cover_the_sample():
+    shipped = kmerl.sample_embeddings()
+    reports = [record.report for record in kmerl.sample_records()]
+    assert [report for report in reports if report not in shipped] == [], RERUN
+
+
+def test_the_shipped_embeddings_are_sound():
+    shipped = kmerl.sample_embeddings()
+    assert (
+        shipped.id.startswith("bert-l6-h384-")
+        and shipped.width == 384
+        and shipped.poolings == ("mean", "cls")
+    )
+    for pooling in shipped.poolings:
+        matrix = shipped.embed(shipped.texts, pooling)
+        length = np.linalg.norm(matrix, axis=1)
+        assert length.min() > 1 and len(np.unique(matrix, axis=0)) > 0.95 * len(shipped)
+    # Related names are nearer to each other than to others: the rows belong to their texts.
+    names = ["atrial fibrillation", "atrial flutter", "left bundle branch block", "right bundle branch block"]
+    rows = shipped.embed(names, "mean")
+    near = rows @ rows.T / np.outer(*[np.linalg.norm(rows, axis=1)] * 2)
+    assert (near - 2 * np.eye(4)).argmax(axis=1).tolist() == [1, 0, 3, 2]
+    assert os.path.getsize(SHIPPED) < 6e6
