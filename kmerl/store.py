@@ -230,7 +230,9 @@ class Store:
                     if file.read(len(head)) != head:
                         raise ValueError(f"{path} is damaged: its header is not {head[10:].strip().decode()}")
         except FileNotFoundError:
-            raise ValueError(f"store {self.path!r} is damaged: {name} is missing") from None
+            raise ValueError(
+                f"store {self.path!r}: {name} is missing; it is damaged, or was changed since it was opened"
+            ) from None
         if size != expected:
             raise ValueError(f"{path} has {size:,} bytes, expected {expected:,}: it was cut off or changed")
         if int(np.prod(shape)) == 0:
