@@ -18,7 +18,7 @@ from kmerl.text import SHIPPED
 
 
 def shipped_texts():
-    """Every text that must be embedded without an encoder, canonical names first, each once whatever its case."""
+    """What must be embedded without an encoder: canonical names first, each once whatever its case."""
     vocabulary = kmerl.Vocabulary.default()
     texts = [*vocabulary, *(synonym for name in vocabulary for synonym in vocabulary[name].synonyms)]
     texts += [name for names in class_names().values() for name in names.values()]
