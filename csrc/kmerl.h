@@ -1,8 +1,8 @@
 /* The public C API of the core, on one page. Python's binding (csrc/python) is one user of it, tests/c another.
  *
  * Errors    Whatever can fail returns a km_status and fills the caller's km_error: which argument, what came, what was
- *           expected. Nothing prints, exits or keeps global state. On failure outputs are not to be used; handles that a
- *           create or open function was to make are NULL.
+ *           expected. Nothing prints, exits or keeps global state. On failure outputs are not to be used; handles
+ *           that a create or open function was to make are NULL.
  * Handles   Made by create or open, released by free or close, which accept NULL (or a zeroed struct).
  *             km_model_create       km_model_free         parameters, statistics, gradients, working memory
  *             km_classes_create     km_classes_free       a class set; needs its model, valid until parameters change
@@ -10,12 +10,13 @@
  *             km_trainer_create     km_trainer_free       a run; borrows model and source
  *             (zeroed)              km_sampler_free       a batch's buffers; a batch is valid until the next one
  *             km_text_create        km_text_free          a text encoder
- * Borrowed  km_corpus and km_batch only point: whoever fills them keeps the memory. km_model_data points into the model.
+ * Borrowed  km_corpus and km_batch only point: whoever fills them keeps the memory. km_model_data points into
+ *           the model.
  * Threads   A handle is used by one thread at a time; different handles are independent. Calls that take `threads` run
  *           on so many (core/threads.h), and what they compute does not depend on it.
- * Numbers   km_real is float, or double in builds with KM_DOUBLE. Arrays are dense and row-major, shapes in comments.  */
-#ifndef KMERL_H
-#define KMERL_H
+ * Numbers   km_real is float, or double in builds with KM_DOUBLE. Arrays are dense, row-major, shapes in comments. */
+#ifndef KM_KMERL_H
+#define KM_KMERL_H
 
 #include "core/error.h"         /* km_status, km_error                                                 */
 #include "core/real.h"          /* km_real                                                             */
