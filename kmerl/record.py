@@ -1,5 +1,6 @@
 """Recordings: one object, one reader, and the one place that turns what a caller has into Records."""
 
+import errno
 import os
 import stat
 
@@ -187,6 +188,11 @@ def _read(path, wanted=-1):
         os.close(descriptor)
 
 
+def _missing(path, why):
+    """FileNotFoundError as the system words it, and why the file was looked for."""
+    return FileNotFoundError(errno.ENOENT, "No such file" + (f" ({why})" if why else ""), str(path))
+
+
 def _header_path(path):
     """The header's path for a record's name, its header, or (where that is what there is) its signal file."""
     path = os.fspath(path)
@@ -250,16 +256,14 @@ def read_record(path, verify=True, leads=None):
     try:
         text = _read(header, HEADER_BYTES)[0]
     except FileNotFoundError:
-        hint = f"; {path} is a folder, expected a record in it" if os.path.isdir(path) else ""
-        raise FileNotFoundError(f"{header}: no such file{hint}") from None
+        raise _missing(header, f"{path} is a folder" if os.path.isdir(path) else None) from None
 
     def load(file, wanted):
+        file = os.path.join(folder, file)
         try:
-            return _read(os.path.join(folder, file), wanted)
+            return _read(file, wanted)
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{os.path.join(folder, file)}: no such file; the header {header} names it"
-            ) from None
+            raise _missing(file, f"the header {header} names it") from None
 
     try:
         parts = _kmerl.wfdb_read(text, load, bool(verify), chosen)
@@ -316,7 +320,7 @@ def _check_files(folder, name, info):
         try:
             os.close(_open(path)[0])
         except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such file; the header {name}.hea names it") from None
+            raise _missing(path, f"the header {name}.hea names it") from None
 
 
 def _read_segments(wfdb, folder, name, info, verify, chosen):

@@ -273,11 +273,11 @@ def test_truncated_signal_file(tmp_path, size):
 def test_missing_files(tmp_path):
     path = write(tmp_path, steps())
     os.remove(tmp_path / "r.dat")
-    with pytest.raises(FileNotFoundError, match=r"r\.dat: no such file; the header .*r\.hea names it"):
+    with pytest.raises(FileNotFoundError, match=r"No such file \(the header .*r\.hea names it\): .*r\.dat"):
         kmerl.read_record(path)
-    with pytest.raises(FileNotFoundError, match=r"nothing\.hea: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"No such file: .*nothing\.hea"):
         kmerl.read_record(tmp_path / "nothing")
-    with pytest.raises(FileNotFoundError, match="is a folder, expected a record in it"):
+    with pytest.raises(FileNotFoundError, match="is a folder"):
         kmerl.read_record(tmp_path)
 
 
