@@ -338,7 +338,7 @@ km_status km_wfdb_create(km_wfdb *header, const char *text, size_t length, km_er
         text += 3;
         length -= 3;
     }
-    if (memchr(text, '\0', length) != NULL)
+    if (length > 0 && memchr(text, '\0', length) != NULL)
         return km_error_set(err, KM_VALUE, "not a WFDB header: it holds zero bytes; expected text");
 
     /* Count the lines first: they, not the number a header states, decide how much memory is taken. */

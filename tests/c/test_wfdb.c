@@ -128,8 +128,17 @@ static void test_mutations(void)
     CHECK(accepted > 100);
 }
 
+static void test_nothing(void)
+{
+    km_wfdb header;
+    km_error err;
+    CHECK(km_wfdb_create(&header, NULL, 0, &err) == KM_VALUE);
+    km_wfdb_free(&header);
+}
+
 int main(void)
 {
+    test_nothing();
     test_header();
     test_samples();
     test_mutations();
