@@ -154,59 +154,45 @@ class KMERL:
         return self._core
 
     def parameters(self):
-        """{name: copy} of all parameters and running statistics, float32; names are listed in docs/checkpoint.md.
+        """{name: copy} of what is trained, float32; names and shapes are listed in docs/checkpoint.md.
 
-        Weights are ``(out, in)``, W of Eq. 2 ``(width, segment_samples)``. Running statistics of the projector's
-        batch normalisation end in ``running_mean`` and ``running_var``.
+        Weights are ``(out, in)``, W of Eq. 2 ``(width, segment_samples)``. See `statistics` for what is not trained.
         """
-        core = self._ready()
-        return {**core.parameters(), **core.statistics()}
+        return self._ready().parameters()
+
+    def statistics(self):
+        """{name: copy} of the running statistics of the projector's batch normalisation; empty without one."""
+        return self._ready().statistics()
 
     def set_parameters(self, parameters):
-        """Replaces all parameters and running statistics.
+        """Replaces all parameters.
 
         Parameters
         ----------
         parameters : mapping of str to array_like
             The full set of `parameters`.
 
+        Returns
+        -------
+        KMERL
+            self
+
         Raises
         ------
         ValueError
             Listing what is missing, unexpected, misshapen or not finite; nothing is changed then.
         """
-        core = self._ready()
-        if not hasattr(parameters, "keys"):
-            raise TypeError(f"parameters must be a mapping of names to arrays, got {type(parameters).__name__}")
-        layout = core.layout()
-        problems = [f"missing {name} {shape}" for name, shape in layout.items() if name not in parameters]
-        problems += [f"unexpected {name}" for name in parameters if name not in layout]
-        arrays = {}
-        for name, shape in layout.items():
-            if name not in parameters:
-                continue
-            try:
-                array = np.ascontiguousarray(parameters[name], dtype=_REAL)
-            except (TypeError, ValueError) as error:
-                problems.append(f"{name} is no array of numbers ({error})")
-                continue
-            if array.shape != shape:
-                problems.append(f"{name} has shape {array.shape}, expected {shape}")
-            elif not np.isfinite(array).all():
-                problems.append(f"{name} holds values that are not finite")
-            elif name.endswith(".running_var") and (array < 0).any():
-                problems.append(f"{name} holds negative variances")
-            arrays[name] = array
-        if problems:
-            raise ValueError("parameters are not the model's: " + "; ".join(problems[:20])
-                             + (f"; and {len(problems) - 20} more" if len(problems) > 20 else ""))
-        self._set(arrays)
+        self._ready().set_parameters(_checked(parameters, "parameters", self._core.parameters()))
+        self._forget_classes()
         return self
 
-    def _set(self, arrays):
-        statistics = {name: array for name, array in arrays.items() if name.endswith((".running_mean", ".running_var"))}
-        self._core.set_parameters({name: array for name, array in arrays.items() if name not in statistics})
-        self._core.set_statistics(statistics)
+    def set_statistics(self, statistics):
+        """Replaces all running statistics; as `set_parameters`. Variances below 0 are errors too."""
+        self._ready().set_statistics(_checked(statistics, "statistics", self._core.statistics()))
+        self._forget_classes()
+        return self
+
+    def _forget_classes(self):
         with self._classes_lock:
             self._classes.clear()
 
@@ -241,12 +227,13 @@ class KMERL:
         Returns
         -------
         losses : dict
-            ``contrast`` (Eq. 4, SPEC 5), ``query`` (SPEC 6), ``total`` (their weighted sum), ``duplicates``
-            (recordings of the batch that share their report with another).
+            ``contrast`` (Eq. 4, SPEC 5), ``query`` (SPEC 6), ``total`` (their weighted sum).
         gradients : dict of str to ndarray
             Of ``total``, by parameter name.
         """
-        return self._ready().loss_and_gradients(_arrays(batch), step=step, threads=self._threads())
+        losses, gradients = self._ready().loss_and_gradients(_arrays(batch), step=step, threads=self._threads())
+        del losses["duplicates"]        # of interest to a run's log
+        return losses, gradients
 
     def _threads(self):
         return self.config_.threads or _kmerl.build_info()["threads"]
@@ -326,8 +313,7 @@ class KMERL:
         self._reset()
         self.config_ = checkpoint.config
         self._core = _kmerl.Model(self.config_.to_core())
-        self._set({name: np.ascontiguousarray(array, dtype=_REAL)
-                   for name, array in {**checkpoint.parameters, **checkpoint.statistics}.items()})
+        self._adopt(checkpoint)
         vocabulary = None
         if checkpoint.vocabulary is not None:
             from .vocabulary import Vocabulary
@@ -335,6 +321,11 @@ class KMERL:
             vocabulary = Vocabulary.from_json(checkpoint.vocabulary)
         self._know(vocabulary, checkpoint.names, checkpoint.text_encoder)
         self._training = checkpoint.training
+
+    def _adopt(self, checkpoint):
+        """Takes over a checkpoint's numbers; its configuration is the model's own."""
+        self.set_parameters(checkpoint.parameters)
+        self.set_statistics(checkpoint.statistics)
 
     def _know(self, vocabulary, names, encoder_id):
         """The texts that are answered without a text encoder."""
@@ -629,6 +620,31 @@ def _arrays(batch):
 def _unknown_parameter(name):
     near = difflib.get_close_matches(name, _FIELDS, n=1)
     return f"KMERL has no parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _checked(given, argument, wanted):
+    """The arrays of `given` in the core's type, or a ValueError that lists everything that is wrong."""
+    if not hasattr(given, "keys"):
+        raise TypeError(f"{argument} must be a mapping of names to arrays, got {type(given).__name__}")
+    problems = [f"missing {name} {array.shape}" for name, array in wanted.items() if name not in given]
+    problems += [f"unexpected {name}" for name in given if name not in wanted]
+    arrays = {}
+    for name in wanted.keys() & set(given):
+        try:
+            array = arrays[name] = np.ascontiguousarray(given[name], dtype=_REAL)
+        except (TypeError, ValueError) as error:
+            problems.append(f"{name} is no array of numbers ({error})")
+            continue
+        if array.shape != wanted[name].shape:
+            problems.append(f"{name} has shape {array.shape}, expected {wanted[name].shape}")
+        elif not np.isfinite(array).all():
+            problems.append(f"{name} holds values that are not finite")
+        elif name.endswith(".running_var") and (array < 0).any():
+            problems.append(f"{name} holds negative variances")
+    if problems:
+        raise ValueError(f"{argument} are not the model's: " + "; ".join(problems[:20])
+                         + (f"; and {len(problems) - 20} more" if len(problems) > 20 else ""))
+    return arrays
 
 
 def _class_list(classes):

@@ -89,8 +89,7 @@ class Run:
             if last.moments is None:
                 raise ValueError(f"{self.path(LAST)} lacks the optimiser's state: the run cannot go on")
             self.training.update(last.training)
-            self.model._set({**{k: np.array(v) for k, v in last.parameters.items()},
-                             **{k: np.array(v) for k, v in last.statistics.items()}})
+            self.model._adopt(last)
             trainer.set_state(step=self.training["step"], validated=self.training["validated"],
                               m={k: np.array(v) for k, v in last.moments["m"].items()},
                               v={k: np.array(v) for k, v in last.moments["v"].items()})
@@ -163,8 +162,7 @@ class Run:
                 trainer.run(until, hook)
             finally:
                 self.model.history_ = self.history
-                with self.model._classes_lock:
-                    self.model._classes.clear()
+                self.model._forget_classes()
                 self._save(trainer, LAST)
                 if self.out is not None and not os.path.exists(self.path(BEST)):
                     self._save(trainer, BEST)       # no validation yet: the only state there is

@@ -143,3 +143,15 @@ def test_a_run_of_another_configuration_or_store_is_refused(tmp_path):
     with pytest.raises(ValueError, match="another store"):
         kmerl.KMERL(**TINY).fit(other, out=tmp_path / "run", progress=False)
     assert Checkpoint.read(tmp_path / "run" / "last.safetensors").training["step"] == 1
+
+
+def test_running_statistics_are_listed_apart(model):
+    statistics = model.statistics()
+    assert set(statistics) == {f"ecg_projector.norm{i}.running_{kind}" for i in (1, 2) for kind in ("mean", "var")}
+    assert not set(statistics) & set(model.parameters())
+    assert (statistics["ecg_projector.norm1.running_mean"] != 0).any()      # training moved them
+    bad = {**statistics, "ecg_projector.norm1.running_var": -np.ones(32)}
+    with pytest.raises(ValueError, match="negative variances"):
+        model.set_statistics(bad)
+    assert model.set_statistics(statistics) is model
+    assert not kmerl.KMERL(projection_norm="none").initialize(text_dim=8).statistics()
