@@ -135,8 +135,7 @@ def label_matrix(texts, vocabulary: Vocabulary | None = None, hedged: str = "dro
         vocabulary = Vocabulary.default()
     if hedged not in ("drop", "keep"):
         raise ValueError(f"hedged is {hedged!r}, must be 'drop' or 'keep'")
-    above, offset = _above(vocabulary)
-    return lexicon(vocabulary).labels(_texts(texts), hedged == "keep", above, offset)
+    return lexicon(vocabulary).labels(_texts(texts), hedged == "keep")
 
 
 def _texts(texts) -> list[str]:
@@ -206,7 +205,8 @@ def _compile(vocabulary: Vocabulary) -> _kmerl.Lexicon:
             for synonym in entity.languages.get(language, ()):
                 entries.append((_literal(synonym), _ENTITY, 0, i))
         entries.append((_literal(entity.name), _ENTITY, 0, i))
-    return _kmerl.Lexicon(phrases["endings"], words, [entry for entry in entries if entry[0].strip()])
+    entries = [entry for entry in entries if entry[0].strip()]
+    return _kmerl.Lexicon(phrases["endings"], words, entries, *_above(vocabulary))
 
 
 def _literal(name: str) -> str:

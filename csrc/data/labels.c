@@ -29,6 +29,7 @@ typedef struct found {      /* one match of the current sentence */
 
 struct km_labels {
     const km_lexicon *lexicon;
+    km_above above;
     km_tokens tokens;
     km_word *words;         /* by token */
     uint8_t *covered;       /* by token: part of a surviving match */
@@ -48,12 +49,13 @@ struct km_labels {
     cached cache[CACHE];
 };
 
-km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_error *err)
+km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_above above, km_error *err)
 {
     *labels = calloc(1, sizeof **labels);
     if (*labels == NULL)
         return km_error_set(err, KM_MEMORY, "out of memory: a reader of reports");
     (*labels)->lexicon = lexicon;
+    (*labels)->above = above;
     return KM_OK;
 }
 
@@ -146,19 +148,30 @@ static bool share(const km_match *a, uint64_t mask, const km_match *b)
     return (shift >= 0 ? mask >> shift & b->mask : mask << -shift & b->mask) != 0;
 }
 
-/* Does b take a's place? A longer match does; of two over the same words a decoy does, and the first
- * of two findings of one entity.                                                                  */
-static bool displaces(const km_match *b, const km_match *a, bool earlier)
+static bool is_above(const km_above *above, int32_t upper, int32_t lower)
 {
-    bool weak = b->phrase->kind == KM_PHRASE_REMARK && b->phrase->side != 0;
-    if ((weak && a->phrase->kind != KM_PHRASE_REMARK) || !within(a, b))
+    for (int64_t a = above->offset[lower]; a < above->offset[lower + 1]; a++)
+        if (above->entity[a] == upper)
+            return true;
+    return false;
+}
+
+/* Does b take a's place? A longer match does, unless a is the superclass of what b names ("atrial fibrillation
+ * with rapid ventricular response"), or b a remark that leaves what it contains alone; of two over the same
+ * words a decoy does, and the first of two for the same entity.                                          */
+static bool displaces(const km_above *above, const km_match *b, const km_match *a, bool earlier)
+{
+    if (!within(a, b))
+        return false;
+    const km_phrase *one = b->phrase, *other = a->phrase;
+    bool both_entities = one->kind == KM_PHRASE_ENTITY && other->kind == KM_PHRASE_ENTITY;
+    if (one->kind == KM_PHRASE_REMARK && one->side != 0 && other->kind != KM_PHRASE_REMARK)
         return false;
     if (!within(b, a))
-        return true;
-    if (b->phrase->kind == KM_PHRASE_DECOY)
-        return a->phrase->kind != KM_PHRASE_DECOY || earlier;
-    return earlier && a->phrase->kind == b->phrase->kind && a->phrase->target == b->phrase->target
-           && a->phrase->side == b->phrase->side;
+        return !(both_entities && is_above(above, other->target, one->target));
+    if (one->kind == KM_PHRASE_DECOY)
+        return other->kind != KM_PHRASE_DECOY || earlier;
+    return earlier && one->kind == other->kind && one->target == other->target && one->side == other->side;
 }
 
 /* Sorts what stands of the sentence's matches into findings and cues. Returns whether a remark stands. */
@@ -179,9 +192,9 @@ static km_status sort_out(km_labels *labels, bool *remark, km_error *err)
         const km_match *a = &labels->matches[i];
         bool stands = true;
         for (int64_t j = i + 1; stands && j < n && labels->matches[j].first <= a->to; j++)
-            stands = !displaces(&labels->matches[j], a, false);
+            stands = !displaces(&labels->above, &labels->matches[j], a, false);
         for (int64_t j = i - 1; stands && j >= 0 && labels->matches[j].first + 64 > a->first; j--)
-            stands = !displaces(&labels->matches[j], a, true);
+            stands = !displaces(&labels->above, &labels->matches[j], a, true);
         if (!stands)
             continue;
         for (int64_t t = a->from; t <= a->to; t++)
@@ -277,7 +290,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
                 for (int64_t p = pending; p >= 0 && p < k; p++)
                     mark(&labels->found[p], status);
                 pending = -1;
-            } else if (gap.comma && status == KM_NEGATED) {
+            } else if (gap.comma) {
                 pending = pending < 0 ? k : pending;
             } else {
                 break;
@@ -322,6 +335,17 @@ static bool mark_left(km_labels *labels, const km_match *cue, int32_t status, in
     return true;
 }
 
+/* Have two entities a superclass in common, or is one the other's? */
+static bool related(const km_above *above, int32_t a, int32_t b)
+{
+    if (is_above(above, a, b) || is_above(above, b, a))
+        return true;
+    for (int64_t i = above->offset[a]; i < above->offset[a + 1]; i++)
+        if (is_above(above, above->entity[i], b))
+            return true;
+    return false;
+}
+
 static void decide(km_labels *labels)
 {
     for (int64_t c = 0; c < labels->cue_count; c++) {
@@ -349,13 +373,14 @@ static void decide(km_labels *labels)
                 mark_right(labels, cue, status, REACH);
         }
     }
-    /* A finding that leans on another as its context ("infarct, old") is no surer than that one. */
+    /* A finding that leans on a related one before it ("infarct, old") is no surer than that one. */
     for (int64_t k = 0; k < labels->found_count; k++) {
         found *leaning = &labels->found[k];
         for (int64_t j = 0; leaning->match.context != 0 && j < labels->found_count; j++) {
             const found *other = &labels->found[j];
-            if (other->status != KM_ASSERTED && leaning->status == KM_ASSERTED
-                && share(&leaning->match, leaning->match.context, &other->match))
+            if (other->status != KM_ASSERTED && leaning->status == KM_ASSERTED && other->match.from < leaning->match.from
+                && share(&leaning->match, leaning->match.context, &other->match)
+                && related(&labels->above, leaning->match.phrase->target, other->match.phrase->target))
                 leaning->status = other->status;
         }
     }
@@ -483,16 +508,16 @@ int64_t km_labels_statements_get(const km_labels *labels, const km_statement **s
     return labels->statement_count;
 }
 
-void km_labels_row_get(const km_labels *labels, int hedged, const int32_t *above, const int64_t *above_offset,
-                       uint8_t *row, int Q)
+void km_labels_row_get(const km_labels *labels, int hedged, uint8_t *row)
 {
-    memset(row, 0, (size_t)Q);
+    const km_above *above = &labels->above;
+    memset(row, 0, (size_t)above->Q);
     for (int64_t f = 0; f < labels->finding_count; f++) {
         const km_finding *finding = &labels->findings[f];
         if (finding->status == KM_NEGATED || (finding->status == KM_HEDGED && !hedged))
             continue;
         row[finding->entity] = 1;
-        for (int64_t a = above_offset[finding->entity]; a < above_offset[finding->entity + 1]; a++)
-            row[above[a]] = 1;
+        for (int64_t a = above->offset[finding->entity]; a < above->offset[finding->entity + 1]; a++)
+            row[above->entity[a]] = 1;
     }
 }

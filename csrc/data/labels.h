@@ -24,8 +24,16 @@ typedef struct km_statement {
 
 typedef struct km_labels km_labels;
 
-/* What one thread needs to read texts with a lexicon, which must outlive it. */
-km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_error *err);
+/* Superclasses: entity[offset[q] .. offset[q + 1]) are all entities above q, of every level, ascending. */
+typedef struct km_above {
+    const int32_t *entity;
+    const int64_t *offset;  /* (Q + 1) */
+    int32_t Q;
+} km_above;
+
+/* What one thread needs to read texts. The lexicon, whose targets are below above.Q, and the arrays of
+ * `above` must outlive it.                                                                           */
+km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_above above, km_error *err);
 void km_labels_free(km_labels *labels);
 
 /* Reads one text. Results stay until the next read. */
@@ -36,9 +44,7 @@ int64_t km_labels_findings_get(const km_labels *labels, const km_finding **findi
 int64_t km_labels_statements_get(const km_labels *labels, const km_statement **statements);
 
 /* The entities of one read as a row of 0 and 1: asserted ones, hedged ones too if asked, each with all
- * entities above it: above[above_offset[q] .. above_offset[q + 1]) are q's superclasses, all levels. */
-void km_labels_row_get(const km_labels *labels, int hedged, const int32_t *above, const int64_t *above_offset,
-                       uint8_t *row,                                                       /* (Q) */
-                       int Q);
+ * entities above it.                                                                                */
+void km_labels_row_get(const km_labels *labels, int hedged, uint8_t *row);     /* (Q) */
 
 #endif

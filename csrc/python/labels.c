@@ -8,7 +8,14 @@
 typedef struct {
     PyObject_HEAD
     km_lexicon *lexicon;
+    PyArrayObject *above, *offset;
 } lexicon_object;
+
+static km_above above_of(const lexicon_object *self)
+{
+    return (km_above){.entity = PyArray_DATA(self->above), .offset = PyArray_DATA(self->offset),
+                      .Q = (int32_t)PyArray_DIM(self->offset, 0) - 1};
+}
 
 static km_text text_of(PyObject *string)
 {
@@ -42,18 +49,41 @@ static PyObject *texts_of(PyObject *sequence, km_text **texts)
     return tuple;
 }
 
-/* Lexicon(endings, words, phrases): endings are strings, longest first; words (text, flags); phrases
- * (text, kind, side, target).                                                                      */
+/* The superclass table must hold together: the core trusts it. */
+static int check_above(PyArrayObject *above, PyArrayObject *offset)
+{
+    const int32_t *a = PyArray_DATA(above);
+    const int64_t *o = PyArray_DATA(offset);
+    npy_intp Q = PyArray_DIM(offset, 0) - 1, n = PyArray_DIM(above, 0);
+    int good = Q >= 0 && Q < INT32_MAX && o[0] == 0 && o[Q] == n;
+    for (npy_intp q = 0; good && q < Q; q++)
+        good = o[q] <= o[q + 1];
+    for (npy_intp i = 0; good && i < n; i++)
+        good = a[i] >= 0 && a[i] < Q;
+    if (!good)
+        PyErr_SetString(PyExc_ValueError, "above and offset do not describe superclasses");
+    return good;
+}
+
+/* Lexicon(endings, words, phrases, above, offset): endings are strings, longest first; words (text, flags);
+ * phrases (text, kind, side, target); above int32, offset int64 (Q + 1): km_above.                       */
 static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
 {
-    static char *names[] = {"endings", "words", "phrases", NULL};
-    PyObject *endings, *words, *phrases;
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, "O!O!O!:Lexicon", names, &PyList_Type, &endings, &PyList_Type, &words,
-                                     &PyList_Type, &phrases))
+    static char *names[] = {"endings", "words", "phrases", "above", "offset", NULL};
+    PyObject *endings, *words, *phrases, *above_object, *offset_object;
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "O!O!O!OO:Lexicon", names, &PyList_Type, &endings, &PyList_Type, &words,
+                                     &PyList_Type, &phrases, &above_object, &offset_object))
+        return NULL;
+    PyArrayObject *above = km_binding_array(above_object, "above", NPY_INT32, 1, NULL);
+    PyArrayObject *offset = above == NULL ? NULL : km_binding_array(offset_object, "offset", NPY_INT64, 1, NULL);
+    if (offset == NULL || !check_above(above, offset))
         return NULL;
     lexicon_object *self = (lexicon_object *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
+    self->above = (PyArrayObject *)Py_NewRef((PyObject *)above);
+    self->offset = (PyArrayObject *)Py_NewRef((PyObject *)offset);
+    npy_intp Q = PyArray_DIM(offset, 0) - 1;
     km_error err = {0};
     Py_ssize_t count = PyList_GET_SIZE(endings);
     const char **list = PyMem_Malloc((size_t)(count + 1) * sizeof *list);
@@ -81,6 +111,11 @@ static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
         int kind, side, target;
         if (!PyArg_ParseTuple(PyList_GET_ITEM(phrases, i), "Uiii:phrase", &phrase, &kind, &side, &target))
             goto fail;
+        if (kind == KM_PHRASE_ENTITY && (target < 0 || target >= Q)) {
+            PyErr_Format(PyExc_ValueError, "phrase '%U' has target %d, there are %zd entities", phrase, target,
+                         (Py_ssize_t)Q);
+            goto fail;
+        }
         km_phrase what = {.kind = (km_phrase_kind)kind, .side = side, .target = target};
         if (km_lexicon_phrase_add(self->lexicon, text_of(phrase), what, &err) != KM_OK) {
             if (err.status == KM_VALUE) {
@@ -106,6 +141,8 @@ static void lexicon_dealloc(lexicon_object *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     km_lexicon_free(self->lexicon);
+    Py_XDECREF(self->above);
+    Py_XDECREF(self->offset);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -156,7 +193,7 @@ static PyObject *lexicon_read(lexicon_object *self, PyObject *args)
     km_status status;
 
     Py_BEGIN_ALLOW_THREADS
-    status = km_labels_create(&labels, self->lexicon, &err);
+    status = km_labels_create(&labels, self->lexicon, above_of(self), &err);
     for (int64_t i = 0; status == KM_OK && i < n; i++) {
         const km_finding *finding;
         const km_statement *statement;
@@ -208,20 +245,14 @@ static PyObject *lexicon_read(lexicon_object *self, PyObject *args)
     return result;
 }
 
-/* labels(texts, hedged, above, above_offset) -> uint8 (n, Q): above int32, above_offset int64 (Q + 1). */
+/* labels(texts, hedged) -> uint8 (n, Q). */
 static PyObject *lexicon_labels(lexicon_object *self, PyObject *args)
 {
-    PyObject *sequence, *above_object, *offset_object;
+    PyObject *sequence;
     int hedged;
-    if (!PyArg_ParseTuple(args, "OpOO:labels", &sequence, &hedged, &above_object, &offset_object))
+    if (!PyArg_ParseTuple(args, "Op:labels", &sequence, &hedged))
         return NULL;
-    PyArrayObject *above = km_binding_array(above_object, "above", NPY_INT32, 1, NULL);
-    PyArrayObject *offset = above == NULL ? NULL : km_binding_array(offset_object, "above_offset", NPY_INT64, 1, NULL);
-    if (offset == NULL)
-        return NULL;
-    if (PyArray_DIM(offset, 0) < 1)
-        return PyErr_Format(PyExc_ValueError, "above_offset is empty, must have one entry more than entities");
-    npy_intp Q = PyArray_DIM(offset, 0) - 1;
+    npy_intp Q = PyArray_DIM(self->offset, 0) - 1;
     km_text *texts;
     PyObject *tuple = texts_of(sequence, &texts);
     if (tuple == NULL)
@@ -230,17 +261,15 @@ static PyObject *lexicon_labels(lexicon_object *self, PyObject *args)
     PyObject *matrix = km_binding_zeros(2, shape, NPY_UINT8);
     if (matrix != NULL) {
         uint8_t *rows = PyArray_DATA((PyArrayObject *)matrix);
-        const int32_t *a = PyArray_DATA(above);
-        const int64_t *o = PyArray_DATA(offset);
         km_error err = {0};
         km_labels *labels = NULL;
         km_status status;
         Py_BEGIN_ALLOW_THREADS
-        status = km_labels_create(&labels, self->lexicon, &err);
+        status = km_labels_create(&labels, self->lexicon, above_of(self), &err);
         for (npy_intp i = 0; status == KM_OK && i < shape[0]; i++) {
             status = km_labels_read(labels, texts[i], &err);
             if (status == KM_OK)
-                km_labels_row_get(labels, hedged, a, o, rows + i * Q, (int)Q);
+                km_labels_row_get(labels, hedged, rows + i * Q);
         }
         km_labels_free(labels);
         Py_END_ALLOW_THREADS
