@@ -35,7 +35,7 @@ class Answer:
     classes : list of str
         As asked.
     recordings : list of dict
-        One a recording: ``name``, ``windows`` (number averaged), ``leads`` (used in any window), ``dropped``
+        One a recording: ``name``, ``windows`` (how many were averaged), ``leads`` (used in any window), ``dropped``
         (leads found flat or too incomplete in some window), ``repaired`` (samples interpolated).
     """
 
@@ -374,7 +374,7 @@ class KMERL:
         details : bool
             Return an :class:`Answer` that also says what was dropped or repaired.
         windows : {"all", "first"}
-            Recordings longer than 10 s: the mean over consecutive windows, or the first one.
+            Recordings longer than 10 s: the mean over consecutive windows, weighted by their lengths, or the first one.
         method : {None, "query", "cosine", "both"}
             The query network, the cosine in contrast space as ``(1 + cos) / 2``, or their mean. None: the query
             network where the model was trained with it, else the cosine.
@@ -403,7 +403,7 @@ class KMERL:
         about = []
         for first in range(0, len(records), _CHUNK):
             part = records[first:first + _CHUNK]
-            batch, owner, info, _ = self._windows(part, windows)
+            batch, owner, info, rows = self._windows(part, windows)
             out = core.evaluate(batch, asked[0] if asked else None, embeddings=text is not None,
                                 threads=self._threads())
             answers = []
@@ -412,7 +412,8 @@ class KMERL:
             if text:
                 answers.append(_kmerl.cosine_probability(out["ecg"], text[0])[:, text[1]])
             p = answers[0] if len(answers) == 1 else (answers[0] + answers[1]) / 2
-            probabilities[first:first + len(part)] = _kmerl.average_windows(np.ascontiguousarray(p), owner, len(part))
+            probabilities[first:first + len(part)] = _kmerl.average_windows(np.ascontiguousarray(p), owner,
+                                                                            rows["segments"], len(part))
             about += info
         result = probabilities[0] if single else probabilities
         return Answer(result, texts, about) if details else result
@@ -434,9 +435,10 @@ class KMERL:
         features = np.empty((len(records), self.config_.width), np.float32)
         for first in range(0, len(records), _CHUNK):
             part = records[first:first + _CHUNK]
-            batch, owner, _, _ = self._windows(part, windows)
+            batch, owner, _, rows = self._windows(part, windows)
             out = core.evaluate(batch, threads=self._threads())
-            features[first:first + len(part)] = _kmerl.average_windows(out["features"], owner, len(part))
+            features[first:first + len(part)] = _kmerl.average_windows(out["features"], owner, rows["segments"],
+                                                                       len(part))
         return features[0] if single else features
 
     def attend(self, x, classes, leads=None, fs=None):
@@ -469,14 +471,14 @@ class KMERL:
             out = core.evaluate(batch, asked, attention=True, threads=self._threads())["attention"].ravel()
             offset, Q = batch["offset"], 1 + max(expand)
             start = rows["start"] // self.config_.segment_samples
-            windows = len(start)
+            share = rows["segments"] / rows["segments"].sum()
             attention = np.zeros((len(texts), len(record.leads), int(start[-1] + rows["segments"][-1])), np.float32)
             place = {LEADS.index(name): i for i, name in enumerate(record.leads)}
-            for w in range(windows):
+            for w in range(len(start)):
                 tokens = slice(offset[w], offset[w + 1])
                 weights = out[Q * offset[w]:Q * offset[w + 1]].reshape(Q, -1)[expand]
                 row = [place[lead] for lead in batch["lead"][tokens]]
-                attention[:, row, start[w] + batch["segment"][tokens]] = weights / windows
+                attention[:, row, start[w] + batch["segment"][tokens]] = weights * share[w]
             maps.append(attention[0] if isinstance(classes, str) else attention)
         return maps[0] if single else maps
 

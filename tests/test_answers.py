@@ -108,6 +108,17 @@ def test_long_recordings_average_their_windows(model, records):
     assert np.allclose(attention[:, :50] * 2, model.attend(a, CLASSES[0]), atol=1e-7)
 
 
+def test_a_short_last_window_counts_by_its_length(model, records):
+    r = records[0]
+    cut = [r.signal, records[1].signal[:, :1250]]
+    long = kmerl.Record(np.concatenate(cut, axis=1), r.fs, r.leads)
+    p, z = [np.stack([f(x) for x in (r, kmerl.Record(cut[1], r.fs, r.leads))])
+            for f in (lambda x: model.predict_proba(x, CLASSES), model.encode)]
+    assert np.allclose(model.predict_proba(long, CLASSES), np.average(p, axis=0, weights=[50, 12]), atol=1e-7)
+    assert np.allclose(model.encode(long), np.average(z, axis=0, weights=[50, 12]), atol=1e-6)
+    assert model.attend(long, CLASSES[0]).shape == (12, 62)
+
+
 @pytest.mark.parametrize("fs", [100, 250, 257, 1000])
 def test_other_rates_give_about_the_same_answer(model, records, fs):
     from kmerl import _kmerl

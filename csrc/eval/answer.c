@@ -20,18 +20,20 @@ void km_answer_cosine(km_real *p, const km_real *ecg, const km_real *text, int n
         }
 }
 
-void km_answer_average(km_real *out, const km_real *x, const int64_t *owner, int n, int count, int C)
+void km_answer_average(km_real *out, const km_real *x, const int64_t *owner, const int32_t *segments, int n, int count,
+                       int C)
 {
     int first = 0;
     for (int r = 0; r < count; r++) {
         int last = first;
-        while (last < n && owner[last] == r)
-            last++;
+        double total = 0;
+        for (; last < n && owner[last] == r; last++)
+            total += segments[last];
         for (int c = 0; c < C; c++) {
             double sum = 0;
             for (int i = first; i < last; i++)
-                sum += x[(size_t)i * C + c];
-            out[(size_t)r * C + c] = (km_real)(sum / (last - first));
+                sum += segments[i] * (double)x[(size_t)i * C + c];
+            out[(size_t)r * C + c] = (km_real)(sum / total);
         }
         first = last;
     }

@@ -38,10 +38,10 @@ static PyObject *cosine(PyObject *module, PyObject *args)
 
 static PyObject *average(PyObject *module, PyObject *args)
 {
-    PyObject *x_argument, *owner_argument;
+    PyObject *x_argument, *owner_argument, *segments_argument;
     int count;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOi:average_windows", &x_argument, &owner_argument, &count))
+    if (!PyArg_ParseTuple(args, "OOOi:average_windows", &x_argument, &owner_argument, &segments_argument, &count))
         return NULL;
     npy_intp any[2] = {-1, -1};
     PyArrayObject *x = km_binding_array(x_argument, "x", KM_NPY_REAL, 2, any);
@@ -49,8 +49,15 @@ static PyObject *average(PyObject *module, PyObject *args)
         return NULL;
     npy_intp rows[1] = {PyArray_DIM(x, 0)};
     PyArrayObject *owner = km_binding_array(owner_argument, "owner", NPY_INT64, 1, rows);
-    if (owner == NULL)
+    PyArrayObject *segments =
+        owner != NULL ? km_binding_array(segments_argument, "segments", NPY_INT32, 1, rows) : NULL;
+    if (segments == NULL)
         return NULL;
+    for (npy_intp i = 0; i < rows[0]; i++)
+        if (((const int32_t *)PyArray_DATA(segments))[i] < 1) {
+            PyErr_SetString(PyExc_ValueError, "segments must be at least 1");
+            return NULL;
+        }
     const int64_t *ids = PyArray_DATA(owner);
     int64_t next = 0;
     for (npy_intp i = 0; i < rows[0]; i++) {
@@ -66,14 +73,16 @@ static PyObject *average(PyObject *module, PyObject *args)
     npy_intp shape[2] = {count, PyArray_DIM(x, 1)};
     PyObject *out = km_binding_zeros(2, shape, KM_NPY_REAL);
     if (out != NULL)
-        km_answer_average(PyArray_DATA((PyArrayObject *)out), PyArray_DATA(x), ids, (int)rows[0], count, (int)shape[1]);
+        km_answer_average(PyArray_DATA((PyArrayObject *)out), PyArray_DATA(x), ids, PyArray_DATA(segments),
+                          (int)rows[0], count, (int)shape[1]);
     return out;
 }
 
 static PyMethodDef methods[] = {
     {"sigmoid", sigmoid, METH_O, "1 / (1 + exp(-logits)), (n, Q)."},
     {"cosine_probability", cosine, METH_VARARGS, "(1 + cos) / 2 of unit rows ecg (n, J) and text (Q, J): (n, Q)."},
-    {"average_windows", average, METH_VARARGS, "Mean of the rows of x (n, C) by owner (n), 0 .. count - 1 ascending."},
+    {"average_windows", average, METH_VARARGS, 
+     "Mean of the rows of x (n, C), weighted by segments (n), by owner (n), 0 .. count - 1 ascending."},
     {NULL, NULL, 0, NULL},
 };
 
