@@ -141,18 +141,18 @@ def _store_options(parser):
 
 def _store(arguments):
     """Read recordings once and keep them with their reports in a folder, ready for training."""
-    paths, named = _record_paths(arguments.records)
+    paths = _record_paths(arguments.records)
     reports = patients = None
     if arguments.reports is not None:
         table = _Annotations(arguments.reports, arguments.record_column)
-        reports = table.of(paths, named, arguments.report_column)
+        reports = table.of(paths, arguments.report_column)
         if arguments.patients is None and (
             arguments.patient_column in table.header or arguments.patient_column != "patient"
         ):
-            patients = table.of(paths, named, arguments.patient_column)
+            patients = table.of(paths, arguments.patient_column)
     if arguments.patients is not None:
         table = _Annotations(arguments.patients, arguments.record_column)
-        patients = table.of(paths, named, arguments.patient_column)
+        patients = table.of(paths, arguments.patient_column)
     store = kmerl.Store.create(
         arguments.out,
         paths,
@@ -181,19 +181,17 @@ def _store(arguments):
 
 
 def _record_paths(given):
-    """The records, those of folders in order, and for each what a CSV may call it."""
-    paths, named = [], []
+    """The records, those of folders in the order of their names."""
+    paths = []
     for path in given:
         if os.path.isdir(path):
             found = sorted(str(header.with_suffix("")) for header in pathlib.Path(path).rglob("*.hea"))
             if not found:
                 raise FileNotFoundError(f"{path}: a folder without a recording (a .hea file)")
             paths += found
-            named += [pathlib.Path(os.path.relpath(record, path)).as_posix() for record in found]
         else:
             paths.append(path)
-            named.append(_without_ending(path))
-    return paths, named
+    return paths
 
 
 def _without_ending(record):
@@ -201,7 +199,7 @@ def _without_ending(record):
 
 
 class _Annotations(Table):
-    """A CSV that says something about recordings, found by path or, where that is enough, by name."""
+    """A CSV that says something about recordings, named by their paths or by the ends of them."""
 
     def __init__(self, path, record_column):
         super().__init__(path)
@@ -213,20 +211,22 @@ class _Annotations(Table):
                 raise ValueError(f"{self.at(i)}: {record!r} is in line {self.line(self._places[record])} too")
             self._places[record] = i
 
-    def of(self, paths, named, column):
+    def of(self, paths, column):
         """What `column` says of each record; "" where there is no line for it."""
         self.need(column)
-        places = [self._place(path, name) for path, name in zip(paths, named, strict=True)]
+        places = [self._place(path) for path in paths]
         if all(place is None for place in places):
             raise ValueError(
                 f"{self.name} has no line about any of the {len(paths):,} recordings: its first is about "
-                f"{next(iter(self._places))!r}, the first recording is {named[0]!r}"
+                f"{next(iter(self._places))!r}, the first recording is {paths[0]!r}"
             )
         return ["" if place is None else self.rows[place][column] for place in places]
 
-    def _place(self, path, name):
-        keys = (name, _without_ending(path), os.path.basename(name))
-        return next((self._places[key] for key in keys if key in self._places), None)
+    def _place(self, path):
+        path = _without_ending(path)
+        parts = pathlib.PurePath(os.path.abspath(path)).parts
+        ends = ("/".join(parts[-count:]) for count in range(len(parts) - 1, 0, -1))
+        return next((self._places[name] for name in (path, *ends) if name in self._places), None)
 
 
 # ---- kmerl label ----
@@ -416,6 +416,8 @@ def _ask(model, records, classes, failed):
     try:
         answer = model.predict_proba([record for _, record in records], classes, details=True)
     except ValueError as error:
+        if str(error).startswith("classes"):  # the argument: no recording's fault
+            raise
         if len(records) == 1:
             failed[records[0][0]] = _one_line(error)
             return []
@@ -518,7 +520,8 @@ def _evaluate(arguments):
             write = {".json": found.to_json, ".md": found.to_markdown}.get(pathlib.Path(path).suffix.lower())
             (write or found.to_csv)(path)
     if not arguments.json:
-        _say(*(f"wrote {path}" for path in arguments.out))
+        for path in arguments.out:
+            _say(f"wrote {path}")
         _next("evaluate", arguments.checkpoint, arguments.folder, *([] if arguments.sweep else ["--sweep"]))
 
 

@@ -135,7 +135,11 @@ def _checkpoint(path):
         f"normalisation {config.normalisation}, over {config.normalisation_scope} leads",
         f"text encoder {checkpoint.text_encoder or 'unknown'}, {config.text_width} wide",
         f"answers {len(checkpoint.names.texts) if checkpoint.names else 0:,} names without a text encoder",
-        *(f"{name.replace('_', ' ')}: {value}" for name, value in checkpoint.training.items()),
+        *(
+            f"{name.replace('_', ' ')}: {value}"
+            for name, value in checkpoint.training.items()
+            if value is not None
+        ),
     ]
     return lines, ["predict", str(path), "RECORD", "--classes", "atrial fibrillation,normal ecg"]
 

@@ -51,6 +51,8 @@ class Model:
 
     def predict_proba(self, records, classes, *, details=False):
         self.asked.append((records, classes))
+        if "frogs" in classes:
+            raise ValueError("classes: this model does not know 'frogs'")
         for record in records:
             if record.name.startswith("flat"):
                 raise ValueError(f"{record.name}: no lead is left: all 12 are flat")
@@ -234,6 +236,8 @@ def test_store_of_a_folder_with_other_columns(run, tmp_path, monkeypatch):
     assert result.code == 0, result.err
     store = kmerl.Store.open("out")
     assert [record.report for record in store] == ["eins", "zwei"]
+    assert run(f"store out2 ecgs/records500 --reports db.csv {columns} -q").code == 0
+    assert [record.report for record in kmerl.Store.open("out2")] == ["eins", "zwei"]
     assert len(store.split["validation"]) == 1 and store.describe()["seconds"] is None
 
 
@@ -296,7 +300,8 @@ def test_pretrain_passes_what_is_given_and_nothing_else(run, monkeypatch, tmp_pa
     monkeypatch.setattr(kmerl.Store, "open", lambda path: path)
     result = run(
         "pretrain mine --out run --preset paper --size small --epochs 5 --batch-size 16 --lr 1e-3 "
-        "--betas 0.9,0.98 --masked-leads 9:0.5,11:0.5 --isolate-queries --no-contrast-positive --max-steps 2 -q"
+        "--betas 0.9,0.98 --masked-leads 9:0.5,11:0.5 --isolate-queries --no-contrast-positive "
+        "--max-steps 2 -q"
     )
     assert given == {
         "preset": "paper", "size": "small", "epochs": 5, "batch_size": 16, "lr": 1e-3, "betas": (0.9, 0.98),
@@ -373,6 +378,8 @@ def test_predict_goes_on_where_a_recording_fails(run, records, model):
 def test_predict_of_nothing_but_failures(run, records, model):
     result = run("predict best.safetensors flat --classes af --json")
     assert (result.code, result.out) == (1, "")
+    result = run("predict best.safetensors r1 r2 --classes frogs")
+    assert (result.code, result.err) == (1, "kmerl predict: classes: this model does not know 'frogs'\n")
     result = run("predict worst.safetensors r1 --classes af")
     assert (result.code, result.err) == (1, "kmerl predict: there is no checkpoint 'worst.safetensors'\n")
     result = run("predict best.safetensors r1 --classes af --leads V9")
@@ -523,3 +530,72 @@ def test_info_of_a_data_set(run, tmp_path):
 def test_info_of_what_it_does_not_know(run, records):
     result = run("info .")
     assert result.code == 1 and "is a folder, but no store, run, text encoder or data set" in result.err
+
+
+# ---- The whole path ----
+
+
+def test_from_recordings_to_answers(run, tmp_path, monkeypatch):
+    """Every verb after the other on the three WFDB records that come with kmerl, with what each says to run next."""
+    monkeypatch.chdir(tmp_path)
+    reports = {record.name: record for record in kmerl.sample_records()}
+    with open("reports.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["record", "report", "patient"])
+        writer.writerows([name, record.report, record.patient] for name, record in reports.items())
+    names = ("00001_hr", "00330_hr", "00286_hr")
+    paths = [kmerl.sample_path(name) for name in names]
+
+    def step(command, following):
+        result = run(command)
+        assert (result.code, result.err) == (0, ""), result.err
+        assert result.lines[-1] == f"next: kmerl {following}"
+        return result.lines
+
+    step(f"store store {' '.join(paths)} --reports reports.csv --validation 0.4 -q", "label store")
+    lines = step("label store -q", "embed store --encoder FOLDER")
+    assert (
+        re.fullmatch(r"store: \d+ of \d+ entities found", lines[0]) and "atrial fibrillation (1)" in lines[1]
+    )
+    step("embed store --encoder sample -q", "pretrain store --out run")
+    small = (
+        "--size custom --width 64 --depth 1 --heads 1 --mlp-width 64 --query-layers 1 --query-mlp-width 64"
+    )
+    question = "RECORD --classes 'atrial fibrillation,normal ecg'"
+    lines = step(
+        f"pretrain store --out run -q --epochs 2 --batch-size 2 {small}",
+        f"predict run/best.safetensors {question}",
+    )
+    assert lines[0] == "run: 2 steps" and lines[1].startswith("  run/best.safetensors: validation loss ")
+    lines = step("info run", f"predict run/best.safetensors {question}")
+    assert lines[0] == "run: a pretraining run" and any(
+        "size custom: width 64, depth 1" in line for line in lines
+    )
+    step("info store", "pretrain store --out run")
+
+    result = run(f"predict run/best.safetensors {paths[1]} --classes AF,RBBB --leads II --json")
+    (answer,) = json.loads(result.out)
+    assert answer["leads"] == ["II"] and all(0 < p < 1 for p in answer["probabilities"].values())
+    result = run(f"predict run/best.safetensors {paths[1]} --classes frogs")
+    assert result.code == 1 and "does not know 'frogs'" in result.err
+    assert len(run(f"predict run/best.safetensors {paths[1]}").lines) == 2 + len(kmerl.Vocabulary.default())
+
+    rows = ["record,patient,split,AF,normal ecg", f"{paths[0]},1,test,0,1", f"{paths[1]},2,test,1,0"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    result = run("evaluate run/best.safetensors . --json -q --resamples 10")
+    assert result.code == 0, result.err
+    assert re.fullmatch(r"KMERL, size custom .*, weights [0-9a-f]{12}", json.loads(result.out)["model"])
+
+
+def test_info_of_files_that_are_no_checkpoint(run, tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0")
+    result = run("info", tmp_path / "cut.safetensors")
+    assert result.code == 1 and "cut.safetensors is truncated" in result.err
+    (tmp_path / "x.json").write_text("{}")
+    result = run("info", tmp_path / "x.json")
+    assert result.code == 1 and result.err.count("\n") == 1
+    kmerl.Vocabulary.default().save(tmp_path / "mine.json")
+    result = run("info", tmp_path / "mine.json")
+    assert (
+        result.code == 0 and f"a vocabulary of {len(kmerl.Vocabulary.default())} entities" in result.lines[0]
+    )
