@@ -105,7 +105,7 @@ def f1_threshold(y, p, *, classes=None):
     """
     y, p, one = _check(y, p, classes)
     threshold = _kmerl.metrics_threshold(y, p, _threads())
-    _warn(y, classes)
+    _warn(y, classes, 2)
     return float(threshold[0]) if one else threshold
 
 
@@ -145,7 +145,7 @@ def score(metric, y, p, *, average="macro", classes=None, threshold=None, bins=1
     bins = _whole(bins, "bins", 1, 2**31 - 1)
     values = _kmerl.metrics_score(y, p, number, threshold, bins, _threads())
     if metric not in _CALIBRATION:
-        _warn(y, classes)
+        _warn(y, classes, 3)  # as seen from roc_auc_score and its like
     return float(values[-1]) if average == "macro" else values[:-1].copy()
 
 
@@ -263,7 +263,7 @@ def bootstrap(
         _whole(bins, "bins", 1, 2**31 - 1),
         _threads(threads),
     )
-    skipped = [] if metric in _CALIBRATION else _warn(y, classes)
+    skipped = [] if metric in _CALIBRATION else _warn(y, classes, 2)
     names = range(y.shape[1]) if classes is None else classes
     rows = [
         {"estimate": float(e), "low": float(lo), "high": float(hi), "resamples": int(c)}
@@ -384,8 +384,8 @@ def _threads(threads=None):
     return _kmerl.build_info()["threads"] if threads is None else _whole(threads, "threads", 1, 4096)
 
 
-def _warn(y, classes):
-    """Warns of, and returns, the classes without both outcomes."""
+def _warn(y, classes, stacklevel):
+    """Warns of, and returns, the classes without both outcomes; `stacklevel` as seen from the caller."""
     positives = y.sum(axis=0, dtype=np.int64)
     single = np.flatnonzero((positives == 0) | (positives == len(y)))
     names = [int(k) if classes is None else classes[k] for k in single]
@@ -394,6 +394,6 @@ def _warn(y, classes):
         warnings.warn(
             f"{len(names)} of {y.shape[1]} classes have only one outcome and are left out: {listed}",
             UndefinedMetricWarning,
-            stacklevel=4,
+            stacklevel=stacklevel + 1,
         )
     return names

@@ -16,6 +16,7 @@ HEADER = 12.0
 FOOTER = 10.0
 BAR = 8.0  # what a colour bar adds to the footer
 MIN_WIDTH = 140.0  # so that title and colour bar have room beside a short trace
+MAX_SECONDS = 300
 MAX_ROW = 50.0  # a trace that needs more than this above or below its baseline runs into its neighbours
 
 PAPER, MINOR, MAJOR, INK, FAINT, HIGHLIGHT = "#fffaf8", "#f9dcd7", "#eeb0a8", "#16181d", "#7a6f6d", "#2a52be"
@@ -72,7 +73,7 @@ def plot_ecg(
         strip of lead II. "rows" draws each lead in a row of its own. "auto" takes the grid for a
         twelve-lead recording without attention: the grid hides three quarters of what attention covers.
     start, seconds : float
-        The stretch to draw; ``seconds=None`` draws to the end. The grid draws 10 s.
+        The stretch to draw, at most 300 s; ``seconds=None`` draws to the end. The grid draws 10 s.
     title : str, optional
         The record's name by default.
     finding : str, optional
@@ -187,10 +188,15 @@ def _stretch(start, seconds, duration):
     if not np.isfinite(start) or not 0 <= start < duration:
         raise ValueError(f"start is {start!r} s, expected 0 to less than the recording's {duration:g} s")
     if seconds is None:
-        return float(start), duration - start
+        seconds = duration - start
     if not np.isfinite(seconds) or seconds <= 0:
         raise ValueError(f"seconds is {seconds!r}, expected a time above 0 or None")
-    return float(start), float(min(seconds, duration - start))
+    seconds = float(min(seconds, duration - start))
+    if seconds > MAX_SECONDS:
+        raise ValueError(
+            f"seconds is {seconds:g}, a page holds {MAX_SECONDS}; choose a part with start and seconds"
+        )
+    return float(start), seconds
 
 
 def _attention(attention, names, duration, segment_seconds):
@@ -305,6 +311,7 @@ def _draw_name(axes, trace, name, y, above):
         fontweight="bold",
         va="top",
         zorder=4,
+        parse_math=False,
         path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
     )
 
@@ -316,7 +323,9 @@ def _draw_pulse(axes, y):
 
 
 def _draw_words(axes, width, height, title, fs, start, seconds, duration):
-    axes.text(MARGIN, height - 6, title, color=INK, fontsize=11, fontweight="bold", va="center")
+    axes.text(
+        MARGIN, height - 6, title, color=INK, fontsize=11, fontweight="bold", va="center", parse_math=False
+    )
     whole = start == 0 and seconds > duration - 0.01
     stretch = f"{duration:g} s" if whole else f"{start:g} to {start + seconds:g} s of {duration:g} s"
     axes.text(
@@ -367,4 +376,4 @@ def _draw_attention(figure, axes, attention, traces, baseline, above, below, seg
     bar.update_ticks()
     subject = f"attention to {finding}" if finding else "attention"
     words = f"{subject}, times an even share"
-    axes.text(width - MARGIN, 12.5, words, color=INK, fontsize=8, ha="right", va="center")
+    axes.text(width - MARGIN, 12.5, words, color=INK, fontsize=8, ha="right", va="center", parse_math=False)

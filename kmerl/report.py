@@ -205,7 +205,7 @@ class Report:
             values["macro"], color="#2a52be", linewidth=1, linestyle="--", label=self._line("roc_auc")
         )
         axes.axvline(0.5, color="#999999", linewidth=0.8)
-        axes.set_yticks(range(len(known)), [f"{c} ({self.support[c]:,})" for c in known])
+        axes.set_yticks(range(len(known)), [f"{c} ({self.support[c]:,})" for c in known], parse_math=False)
         axes.set(xlabel="AUROC, 95 % interval over patients", title=self._title())
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), frameon=False, borderaxespad=0, fontsize=9)
         return figure

@@ -536,7 +536,7 @@ def test_info_of_what_it_does_not_know(run, records):
 
 
 def test_from_recordings_to_answers(run, tmp_path, monkeypatch):
-    """Every verb after the other on the three WFDB records that come with kmerl, with what each says to run next."""
+    """One verb after the other on three WFDB records that come with kmerl, and what each says to run next."""
     monkeypatch.chdir(tmp_path)
     reports = {record.name: record for record in kmerl.sample_records()}
     with open("reports.csv", "w", newline="", encoding="utf-8") as file:

@@ -149,6 +149,13 @@ def test_classes_with_one_outcome_are_left_out_and_listed(name):
         assert np.isnan(function(y[:, 1], p[:, 1]))
 
 
+@pytest.mark.parametrize("function", [metrics.roc_auc_score, metrics.bootstrap, metrics.f1_threshold])
+def test_the_warning_points_at_the_caller(function):
+    with pytest.warns(metrics.UndefinedMetricWarning) as caught:
+        function([0, 0], [0.1, 0.2])
+    assert caught[0].filename == __file__
+
+
 @pytest.mark.parametrize("name", ["brier", "expected_calibration_error"])
 def test_calibration_exists_with_one_outcome(name):
     function, twin = TWINS[name]

@@ -223,6 +223,21 @@ def test_saves(tmp_path):
         assert (tmp_path / f"ecg.{suffix}").stat().st_size > 1000
 
 
+def test_hours_do_not_fit_on_a_page():
+    day = SimpleNamespace(signal=np.zeros((1, 86400)), fs=1, leads=["I"], name="holter")
+    with pytest.raises(ValueError, match="seconds is 86400, a page holds 300; choose a part"):
+        plot_ecg(day, seconds=None)
+    assert len(traces(plot_ecg(day, start=40000, seconds=60))) == 1
+
+
+def test_names_are_not_formulas():
+    plot_ecg(ecg(name=r"$\frac$"), np.full((12, 50), 1), finding="$x_{$").canvas.draw()
+
+
+def test_smallest_recording():
+    plot_ecg(SimpleNamespace(signal=np.zeros((1, 1)), fs=1, leads=["I"])).canvas.draw()
+
+
 RECORD = ecg(leads=["I", "II"])
 
 
@@ -269,6 +284,7 @@ def test_bad_recordings_and_attention(arguments, error, message):
         ({"layout": "3x4"}, "layout is '3x4'"),
         ({"start": 10}, "start is 10 s, expected 0 to less than the recording's 10 s"),
         ({"seconds": 0}, "seconds is 0"),
+        ({"seconds": float("nan")}, "seconds is nan"),
         ({"fs": 250}, "the record has its own: 500 Hz"),
         ({"leads": ["I", "V1"]}, "leads names 'V1', the record has I, II"),
         ({"leads": []}, "leads is empty"),
