@@ -275,7 +275,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
     between gap = look(labels, cue->to, labels->found[k].match.from);
     if (gap.barrier || gap.unknown > reach || cue_between(labels, cue, cue->to, labels->found[k].match.from))
         return false;
-    int64_t last = labels->found[k].match.to;
+    int64_t last = labels->found[k].match.to, nearest = k;
     int64_t pending = -1;           /* first finding joined by commas only, until a connector confirms */
     mark(&labels->found[k++], status);
     for (; k < n; k++) {
@@ -284,8 +284,9 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
             gap = look(labels, last, next->from);
             if (gap.barrier || gap.unknown > LINK || cue_between(labels, cue, last, next->from))
                 break;
-            bool same_head = status == KM_HEDGED && labels->words[next->to].stem == labels->words[last].stem
-                             && labels->words[last].stem != 0 && next->from == last + 1;
+            bool same_head = false;         /* "anterior ischaemia or strain lateral ischaemia": a list without a connector */
+            for (int64_t h = nearest; status == KM_HEDGED && next->from == last + 1 && h < k; h++)
+                same_head |= labels->words[labels->found[h].match.to].stem == labels->words[next->to].stem;
             if (gap.connected || same_head) {
                 for (int64_t p = pending; p >= 0 && p < k; p++)
                     mark(&labels->found[p], status);
