@@ -1,0 +1,189 @@
+"""The whole path on the recordings that come with kmerl: store, labels, embeddings, pretraining, answers.
+
+`kmerl demo` and `make demo` run it. It shows how the parts fit together and that they learn: about eighty
+recordings make no diagnostic model, and the demo says so.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+import numpy as np
+
+import kmerl
+from kmerl.extraction import label_matrix
+
+__all__ = ["CONFIG", "main"]
+
+# A small model that learns something from eighty recordings in two minutes: few layers, more visible leads
+# and larger steps than pretraining on a million needs, and the weight on the entities.
+CONFIG = {
+    "size": "custom",
+    "width": 128,
+    "depth": 2,
+    "heads": 2,
+    "mlp_width": 256,
+    "query_width": 128,
+    "query_layers": 1,
+    "query_heads": 2,
+    "query_mlp_width": 256,
+    "masked_leads": {6: 1.0, 9: 1.0, 10: 1.0, 11: 1.0},
+    "query_weight": 30.0,
+    "batch_size": 16,
+    "lr": 3e-3,
+    "warmup_steps": 100,
+    "clip": 1.0,
+    "epochs": 400,
+}
+LEAD_SETS = (("12 leads", None), ("lead I", ["I"]), ("lead II", ["II"]))
+ENOUGH = 4  # held-out recordings with an entity, and without it, for its AUC to mean something
+RESAMPLES = 1000
+
+
+def main(argv=None):
+    """Run the demo.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        ``--out FOLDER``, ``--epochs N``, ``--seed N``, ``--threads N``, ``--quiet``.
+
+    Returns
+    -------
+    int
+        0, or 130 where it was interrupted; the same command goes on then.
+    """
+    arguments = _parser().parse_args(argv)
+    begun = time.monotonic()
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        print(f"\nkmerl demo: interrupted; what {arguments.out} holds is kept, the same command goes on", file=sys.stderr)
+        return 130
+    print(f"\nThe demo took {_minutes(time.monotonic() - begun)}.")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="kmerl demo",
+        description="Pretrain a small model on the recordings that come with kmerl and answer on others.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--out", metavar="FOLDER", default="kmerl-demo", help="where everything goes (default: %(default)s)")
+    add("--epochs", metavar="N", type=int, default=CONFIG["epochs"], help="default: %(default)s")
+    add("--seed", metavar="N", type=int, default=0, help="of parameters, masks and order (default: 0)")
+    add("--threads", metavar="N", type=int, help="default: OMP_NUM_THREADS, else all cores")
+    add("-q", "--quiet", action="store_true", help="no progress bars")
+    return parser
+
+
+def _run(arguments):
+    out, progress = arguments.out, not arguments.quiet
+    model = kmerl.KMERL(**{**CONFIG, "epochs": arguments.epochs, "seed": arguments.seed}, threads=arguments.threads)
+    os.makedirs(out, exist_ok=True)
+
+    train, heldout = kmerl.sample_records("train"), kmerl.sample_records("heldout")
+    print(f"kmerl {kmerl.__version__}: {len(train)} PTB-XL recordings to learn from, {len(heldout)} of other patients to answer")
+    store = _store(os.path.join(out, "store"), train, progress)
+    _pretrain(model, store, os.path.join(out, "run"), progress)
+
+    classes, labels = _questions(store, heldout)
+    untrained = _untrained(model)
+    rows = _answers(model, untrained, heldout, classes, labels, arguments.seed)
+    _table(rows, classes, labels, heldout)
+    _picture(model, heldout, classes, labels, os.path.join(out, "attention.png"))
+
+    checkpoint = os.path.join(out, "run", "last.safetensors")
+    print(f"\nnext: kmerl predict {checkpoint} {_relative(kmerl.sample_path('00330_hr'))} --leads II")
+    print(f"next: kmerl info {checkpoint}")
+
+
+def _store(path, records, progress):
+    """Recordings with reports, entity labels and text embeddings; what is there already is kept."""
+    store = kmerl.Store.create(path, records, progress=progress)
+    store.label(kmerl.Vocabulary.default(), progress=progress)
+    store.embed(kmerl.sample_embeddings(), progress=progress)
+    found = int(np.count_nonzero(store.labels.any(axis=0)))
+    parts = ", ".join(f"{len(indices)} {part}" for part, indices in store.split.items())
+    print(f"{path}: {parts}; their reports assert {found} of the vocabulary's {len(store.entities)} entities")
+    return store
+
+
+def _pretrain(model, store, out, progress):
+    model.fit(store, out=out, progress=progress)
+    steps = [line for line in model.history_ if "val_loss" not in line]
+    epoch = max(len(steps) // model.config_.epochs, 1)
+    first, last = (np.mean([line["loss"] for line in part]) for part in (steps[:epoch], steps[-epoch:]))
+    print(f"{out}: {len(steps):,} steps, loss {first:.3f} in the first epoch, {last:.3f} in the last")
+
+
+def _questions(store, heldout):
+    """Entities that enough held-out reports assert and enough do not, and that training saw at least as often."""
+    vocabulary = store.vocabulary
+    labels = label_matrix([record.report for record in heldout], vocabulary)
+    positive, seen = labels.sum(axis=0, dtype=int), store.labels.sum(axis=0, dtype=int)
+    asked = np.flatnonzero((positive >= ENOUGH) & (len(heldout) - positive >= ENOUGH) & (seen >= ENOUGH))
+    return [list(vocabulary)[i] for i in asked], labels[:, asked]
+
+
+def _untrained(model):
+    """The same network with the parameters that training began with."""
+    untrained = kmerl.KMERL(**model.get_params()).initialize(model.config_.text_width)
+    untrained.text_encoder = kmerl.sample_embeddings()
+    return untrained
+
+
+def _answers(model, untrained, records, classes, labels, seed):
+    """[(leads, trained, untrained)], each a bootstrap over the held-out patients."""
+    patients = [record.patient for record in records]
+    rows = []
+    for name, leads in LEAD_SETS:
+        given = [record.select(leads) for record in records] if leads else records
+        rows.append((name, *(
+            kmerl.metrics.bootstrap(labels, m.predict_proba(given, classes), groups=patients, n=RESAMPLES, seed=seed)
+            for m in (model, untrained)
+        )))
+    return rows
+
+
+def _table(rows, classes, labels, records):
+    patients = len({record.patient for record in records})
+    print(f"\n{len(records)} held-out recordings of {patients} patients, {len(classes)} entities that at least {ENOUGH} of "
+          "their reports assert:")
+    print("  " + ", ".join(f"{name} ({n})" for name, n in zip(classes, labels.sum(axis=0, dtype=int), strict=True)))
+    print("\n  macro AUC, 95 % interval over patients")
+    print(f"  {'':<10} {'pretrained':<22} untrained")
+    for name, *found in rows:
+        print(f"  {name:<10} " + " ".join(f"{f.estimate:.3f} ({f.low:.3f}-{f.high:.3f})".ljust(22) for f in found).rstrip())
+    print("\nA hundred recordings make no diagnostic model: these figures show that every part works and that something\n"
+          "was learned, not that the answers are good. Never use them for a patient.")
+
+
+def _picture(model, records, classes, labels, path):
+    """One held-out ECG with the attention of the finding that the model is surest of, among those the report asserts."""
+    column = classes.index(FINDING) if FINDING in classes else int(labels.sum(axis=0).argmin())
+    scores = np.where(labels[:, column] > 0, model.predict_proba(records, classes)[:, column], -1)
+    record, finding = records[int(scores.argmax())], classes[column]
+    attention = model.attend(record, finding)
+    try:
+        figure = kmerl.plot_ecg(record, attention, finding=finding)
+    except ImportError as error:
+        print(f"\nNo picture: {error}")
+        return
+    figure.savefig(path)
+    print(f"\n{path}: {record.name} with the attention of {finding!r}; its report: {record.report}")
+
+
+FINDING = "bundle branch block"
+
+
+def _relative(path):
+    near = os.path.relpath(path)
+    return near if len(near) < len(path) else path
+
+
+def _minutes(seconds):
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
