@@ -2,7 +2,7 @@
  *   GEMM                   the function's name
  *   TARGET                 its target attribute
  *   BYTES                  bytes in a vector
- *   ROWS                   most rows in a tile of y; a tile is two vectors wide
+ *   ROWS                   most rows in a tile of y, 4, 6 or 14; a tile is two vectors wide
  *   SPLAT(x)               a vector of x
  *   MADD(a, b, c)          a b + c, with one rounding where the processor can
  *
