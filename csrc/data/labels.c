@@ -11,6 +11,8 @@ enum {
     LINK = 2,               /* unknown words between two members of a list               */
     CACHE = 4096,           /* recently seen word forms; a power of two                  */
     CACHE_LETTERS = 23,
+    REMEMBERED = 1 << 15,   /* sentences read lately; a power of two                     */
+    MEMORY = 4 << 20,       /* bytes for them                                            */
     ROOM = 192,             /* matches one token can begin                               */
     LISTS = 12              /* members of word lists a token begins, on average          */
 };
@@ -20,6 +22,19 @@ typedef struct cached {
     uint8_t length;
     char letters[CACHE_LETTERS];
 } cached;
+
+/* A sentence and what was read in it: machines repeat a few thousand statements. Positions are tokens,
+ * relative to the sentence. The key follows the findings in memory.                                   */
+typedef struct brief {
+    int32_t entity;
+    uint16_t status, from, to;
+} brief;
+
+typedef struct remembered {
+    uint64_t hash;
+    int32_t key_length, count, kind;
+    int32_t at;             /* of its findings, in labels->memory; entries from before the last clearing are void */
+} remembered;
 
 typedef struct found {      /* one match of the current sentence */
     km_match match;
@@ -47,6 +62,9 @@ struct km_labels {
     km_statement *statements;
     int64_t statement_count, statement_capacity;
     cached cache[CACHE];
+    remembered *remembered; /* (REMEMBERED)                              */
+    char *memory;           /* (MEMORY)                                  */
+    int32_t memory_used;
 };
 
 km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_above above, km_error *err)
@@ -54,6 +72,13 @@ km_status km_labels_create(km_labels **labels, const km_lexicon *lexicon, km_abo
     *labels = calloc(1, sizeof **labels);
     if (*labels == NULL)
         return km_error_set(err, KM_MEMORY, "out of memory: a reader of reports");
+    (*labels)->remembered = calloc(REMEMBERED, sizeof *(*labels)->remembered);
+    (*labels)->memory = malloc(MEMORY);
+    if ((*labels)->remembered == NULL || (*labels)->memory == NULL) {
+        km_labels_free(*labels);
+        *labels = NULL;
+        return km_error_set(err, KM_MEMORY, "out of memory: a reader of reports");
+    }
     (*labels)->lexicon = lexicon;
     (*labels)->above = above;
     return KM_OK;
@@ -73,6 +98,8 @@ void km_labels_free(km_labels *labels)
     free(labels->cue);
     free(labels->findings);
     free(labels->statements);
+    free(labels->remembered);
+    free(labels->memory);
     free(labels);
 }
 
@@ -113,7 +140,7 @@ static km_word find(km_labels *labels, const km_token *token)
 }
 
 /* Does a sentence end between token i - 1 and token i? */
-static bool parted(const km_labels *labels, int64_t i)
+static bool parted(km_labels *labels, int64_t i)
 {
     const km_token *token = &labels->tokens.token[i];
     if (token->before & KM_BREAK_STOP)
@@ -122,8 +149,7 @@ static bool parted(const km_labels *labels, int64_t i)
         return false;
     const km_token *last = token - 1;
     bool ordinal = last->length == 1 && last->letters[0] >= '0' && last->letters[0] <= '9';
-    return !(labels->words[i - 1].flags & KM_WORD_ABBREVIATION)
-           && !(ordinal && labels->words[i].flags & KM_WORD_ORDINAL);
+    return !(find(labels, last).flags & KM_WORD_ABBREVIATION) && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
 }
 
 /* ---- which matches stand ------------------------------------------------------------------- */
@@ -464,6 +490,84 @@ static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t
     return statement_add(labels, tokens[first].start, tokens[last].end, kind, err);
 }
 
+/* The place of a sentence among those remembered: its entry, a free one (key_length 0), or NULL for a
+ * sentence too long to keep.                                                                        */
+static remembered *remember(km_labels *labels, const char *key, int64_t key_length)
+{
+    if (key_length > 1000)
+        return NULL;
+    uint64_t hash = 0xCBF29CE484222325u;
+    int64_t i = 0;
+    for (; i + 8 <= key_length; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, key + i, 8);
+        hash = (hash ^ eight) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 29;
+    }
+    for (; i < key_length; i++)
+        hash = (hash ^ (uint8_t)key[i]) * 0x100000001B3u;
+    hash ^= hash >> 32;
+    for (int probe = 0; probe < 8; probe++) {
+        remembered *entry = &labels->remembered[(hash + (uint64_t)probe) & (REMEMBERED - 1)];
+        if (entry->key_length == 0) {
+            entry->hash = hash;
+            return entry;
+        }
+        if (entry->hash == hash && entry->key_length == key_length
+            && memcmp(labels->memory + entry->at + entry->count * (int32_t)sizeof(brief), key, (size_t)key_length) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* Keeps the findings of the sentence just read, from number `before` on. */
+static void keep(km_labels *labels, remembered *entry, const char *key, int64_t key_length, int64_t first,
+                 int64_t before)
+{
+    const km_token *tokens = labels->tokens.token;
+    int64_t count = labels->finding_count - before, bytes = count * (int64_t)sizeof(brief) + key_length;
+    bytes = (bytes + 7) / 8 * 8;
+    if (labels->memory_used + bytes > MEMORY) {
+        if (bytes > MEMORY)
+            return;
+        memset(labels->remembered, 0, REMEMBERED * sizeof *labels->remembered);
+        labels->memory_used = 0;
+        return;
+    }
+    entry->at = labels->memory_used;
+    brief *kept = (brief *)(labels->memory + entry->at);
+    for (int64_t f = 0, from = first, to = first; f < count; f++) {
+        const km_finding *finding = &labels->findings[before + f];
+        for (from = first; tokens[from].start < finding->start;)
+            from++;
+        for (to = from; tokens[to].end < finding->end;)
+            to++;
+        kept[f] = (brief){.entity = finding->entity, .status = (uint16_t)finding->status,
+                          .from = (uint16_t)(from - first), .to = (uint16_t)(to - first)};
+    }
+    memcpy(kept + count, key, (size_t)key_length);
+    entry->count = (int32_t)count;
+    entry->kind = labels->statements[labels->statement_count - 1].kind;
+    entry->key_length = (int32_t)key_length;
+    labels->memory_used += (int32_t)bytes;
+}
+
+static km_status recall(km_labels *labels, const remembered *entry, int64_t first, int64_t end, km_error *err)
+{
+    const km_token *tokens = labels->tokens.token + first;
+    km_finding *room = grow(labels->findings, &labels->finding_capacity, labels->finding_count + entry->count,
+                            sizeof *room);
+    if (room == NULL)
+        return memory(err);
+    labels->findings = room;
+    const brief *kept = (const brief *)(labels->memory + entry->at);
+    for (int32_t f = 0; f < entry->count; f++)
+        labels->findings[labels->finding_count++] = (km_finding){
+            .start = tokens[kept[f].from].start, .end = tokens[kept[f].to].end,
+            .entity = kept[f].entity, .status = kept[f].status};
+    return statement_add(labels, tokens[0].start, labels->tokens.token[end - 1].end, entry->kind, err);
+}
+
 km_status km_labels_read(km_labels *labels, km_text text, km_error *err)
 {
     labels->finding_count = labels->statement_count = 0;
@@ -479,14 +583,24 @@ km_status km_labels_read(km_labels *labels, km_text text, km_error *err)
     if (covered == NULL)
         return memory(err);
     labels->covered = covered;
-    for (int64_t i = 0; i < n; i++)
-        labels->words[i] = find(labels, &labels->tokens.token[i]);
-
+    const km_token *tokens = labels->tokens.token;
     for (int64_t first = 0; first < n;) {
         int64_t end = first + 1, cut = -1;
         while (end < n && end - first < LONGEST && !parted(labels, end))
             end++;
-        status = sentence(labels, first, end, &cut, err);
+        const char *key = tokens[first].letters;
+        int64_t key_length = tokens[end - 1].letters + tokens[end - 1].length - key;
+        remembered *known = remember(labels, key, key_length);
+        if (known != NULL && known->key_length != 0) {
+            status = recall(labels, known, first, end, err);
+        } else {
+            int64_t before = labels->finding_count;
+            for (int64_t i = first; i < end; i++)
+                labels->words[i] = find(labels, &tokens[i]);
+            status = sentence(labels, first, end, &cut, err);
+            if (status == KM_OK && known != NULL && cut < 0)
+                keep(labels, known, key, key_length, first, before);
+        }
         if (status != KM_OK)
             return status;
         if (cut >= 0)

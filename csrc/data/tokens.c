@@ -92,9 +92,10 @@ static int bracketed_ending(km_text text, int64_t i)
     return 0;
 }
 
-/* A new token at the end, or NULL where memory is out. */
-static km_token *append(km_tokens *tokens, int64_t start, const char *letters, int before)
+/* A new token at the end, or NULL where memory is out. Writes its byte of breaks. */
+static km_token *append(km_tokens *tokens, int64_t start, char **letters, int before)
 {
+    *(*letters)++ = (char)(0x80 | before);
     if (tokens->count == tokens->capacity) {
         int64_t capacity = tokens->capacity < 64 ? 64 : 2 * tokens->capacity;
         km_token *grown = realloc(tokens->token, (size_t)capacity * sizeof *grown);
@@ -104,7 +105,7 @@ static km_token *append(km_tokens *tokens, int64_t start, const char *letters, i
         tokens->capacity = capacity;
     }
     km_token *token = &tokens->token[tokens->count++];
-    *token = (km_token){.start = start, .end = start + 1, .letters = letters, .before = before};
+    *token = (km_token){.start = start, .end = start + 1, .letters = *letters, .before = before};
     return token;
 }
 
@@ -112,12 +113,12 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
 {
     tokens->count = 0;
     tokens->after = KM_BREAK_STOP;
-    if (2 * text.length > tokens->letters_capacity) {       /* at most two letters a character */
-        char *grown = realloc(tokens->letters, 2 * (size_t)text.length);
+    if (3 * text.length > tokens->letters_capacity) {       /* at most two letters a character, a byte a token */
+        char *grown = realloc(tokens->letters, 3 * (size_t)text.length);
         if (grown == NULL)
             goto memory;
         tokens->letters = grown;
-        tokens->letters_capacity = 2 * text.length;
+        tokens->letters_capacity = 3 * text.length;
     }
 
     char *letters = tokens->letters;
@@ -168,7 +169,7 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
             }
             case '?':
                 if (i == 0 || at(text, i - 1) != '?') {
-                    km_token *mark = append(tokens, i, letters, before);
+                    km_token *mark = append(tokens, i, &letters, before);
                     if (mark == NULL)
                         goto memory;
                     *letters++ = '?';
@@ -185,7 +186,7 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
         }
 
         /* A token: letters and digits up to the next separator. */
-        km_token *token = append(tokens, i, letters, before);
+        km_token *token = append(tokens, i, &letters, before);
         if (token == NULL)
             goto memory;
         char last = 0;

@@ -34,6 +34,8 @@ typedef struct km_token {
     int before;                     /* KM_BREAK_ bits                   */
 } km_token;
 
+/* The letters of all tokens follow one another, before each one byte that tells its breaks: equal bytes
+ * from the first to the last letter of a sentence mean equal sentences.                              */
 typedef struct km_tokens {
     km_token *token;
     int64_t count, capacity;
