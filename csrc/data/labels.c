@@ -149,7 +149,8 @@ static bool parted(km_labels *labels, int64_t i)
         return false;
     const km_token *last = token - 1;
     bool ordinal = last->length == 1 && last->letters[0] >= '0' && last->letters[0] <= '9';
-    return !(find(labels, last).flags & KM_WORD_ABBREVIATION) && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
+    return !(find(labels, last).flags & KM_WORD_ABBREVIATION)
+           && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
 }
 
 /* ---- which matches stand ------------------------------------------------------------------- */
@@ -310,7 +311,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
             gap = look(labels, last, next->from);
             if (gap.barrier || gap.unknown > LINK || cue_between(labels, cue, last, next->from))
                 break;
-            bool same_head = false;         /* "anterior ischaemia or strain lateral ischaemia": a list without a connector */
+            bool same_head = false;     /* "anterior ischaemia or strain lateral ischaemia": a list without connector */
             for (int64_t h = nearest; status == KM_HEDGED && next->from == last + 1 && h < k; h++)
                 same_head |= labels->words[labels->found[h].match.to].stem == labels->words[next->to].stem;
             if (gap.connected || same_head) {
@@ -405,7 +406,8 @@ static void decide(km_labels *labels)
         found *leaning = &labels->found[k];
         for (int64_t j = 0; leaning->match.context != 0 && j < labels->found_count; j++) {
             const found *other = &labels->found[j];
-            if (other->status != KM_ASSERTED && leaning->status == KM_ASSERTED && other->match.from < leaning->match.from
+            if (other->status != KM_ASSERTED && leaning->status == KM_ASSERTED
+                && other->match.from < leaning->match.from
                 && share(&leaning->match, leaning->match.context, &other->match)
                 && related(&labels->above, leaning->match.phrase->target, other->match.phrase->target))
                 leaning->status = other->status;

@@ -71,8 +71,8 @@ static PyObject *lexicon_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
 {
     static char *names[] = {"endings", "words", "phrases", "above", "offset", NULL};
     PyObject *endings, *words, *phrases, *above_object, *offset_object;
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, "O!O!O!OO:Lexicon", names, &PyList_Type, &endings, &PyList_Type, &words,
-                                     &PyList_Type, &phrases, &above_object, &offset_object))
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "O!O!O!OO:Lexicon", names, &PyList_Type, &endings, &PyList_Type,
+                                     &words, &PyList_Type, &phrases, &above_object, &offset_object))
         return NULL;
     PyArrayObject *above = km_binding_array(above_object, "above", NPY_INT32, 1, NULL);
     PyArrayObject *offset = above == NULL ? NULL : km_binding_array(offset_object, "offset", NPY_INT64, 1, NULL);
