@@ -81,7 +81,7 @@ static PyObject *average(PyObject *module, PyObject *args)
 static PyMethodDef methods[] = {
     {"sigmoid", sigmoid, METH_O, "1 / (1 + exp(-logits)), (n, Q)."},
     {"cosine_probability", cosine, METH_VARARGS, "(1 + cos) / 2 of unit rows ecg (n, J) and text (Q, J): (n, Q)."},
-    {"average_windows", average, METH_VARARGS, 
+    {"average_windows", average, METH_VARARGS,
      "Mean of the rows of x (n, C), weighted by segments (n), by owner (n), 0 .. count - 1 ascending."},
     {NULL, NULL, 0, NULL},
 };
