@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import threading
 import time
 
 import numpy as np
@@ -60,6 +62,35 @@ def _check_pooling(config, embeddings):
         if made != wanted:
             raise ValueError(f"{name}={wanted!r}, but the store was embedded with {name}={made!r}: "
                              f"embed it again, or set {name}={made!r}")
+
+
+class Interrupts:
+    """Holds Ctrl-C back until a step and all that is written of it are done: a step without its line in the log, or a
+    validation that never became the best, would make the resumed run another one.
+
+    Inside ``with``, a signal is only noted; `release` and the end of ``with`` pass it on to the handler that was there
+    before. Outside of the main thread, which alone gets signals, it does nothing."""
+
+    def __enter__(self):
+        self.noted = None
+        self.handler = None
+        if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT)):
+            self.handler = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.noted = number, frame
+
+    def release(self):
+        if self.noted is not None:
+            noted, self.noted = self.noted, None
+            self.handler(*noted)
+
+    def __exit__(self, kind, error, traceback):
+        if self.handler is not None:
+            signal.signal(signal.SIGINT, self.handler)
+            if kind is None:
+                self.release()
 
 
 class Run:
@@ -143,6 +174,7 @@ class Run:
         size = self.model.config_.batch_size
         self.saved = time.monotonic()
         with contextlib.ExitStack() as stack:
+            interrupts = stack.enter_context(Interrupts())
             if self.out is not None:
                 self.log = stack.enter_context(open(self.path(LOG), "a", encoding="utf-8"))
             bar = stack.enter_context(Progress(until, "pretrain", "steps", show=progress, initial=state["step"]))
@@ -157,6 +189,7 @@ class Run:
                     bar.update(1, **self.shown)
                     if time.monotonic() - self.saved > SAVE_SECONDS:
                         self._save(trainer, LAST)
+                interrupts.release()
 
             try:
                 trainer.run(until, hook)

@@ -22,10 +22,10 @@ class HashEncoder:
         return np.array(rows, dtype=np.float32).reshape(-1, self.width)
 
 
-def make_store(path, count=24, **options):
-    """The first recordings of the sample, labelled and embedded."""
-    records = kmerl.sample_records()[:count]
+def make_store(path, count=24, records=None, vocabulary=None, **options):
+    """The first recordings of the sample, or those given, labelled and embedded."""
+    records = kmerl.sample_records()[:count] if records is None else records
     store = kmerl.Store.create(path, records, progress=False, executor=None, **options)
-    store.label(kmerl.Vocabulary.default(), progress=False)
+    store.label(vocabulary or kmerl.Vocabulary.default(), progress=False)
     store.embed(HashEncoder(), progress=False)
     return store
