@@ -149,8 +149,7 @@ static bool parted(km_labels *labels, int64_t i)
         return false;
     const km_token *last = token - 1;
     bool ordinal = last->length == 1 && last->letters[0] >= '0' && last->letters[0] <= '9';
-    return !(find(labels, last).flags & KM_WORD_ABBREVIATION)
-           && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
+    return !(find(labels, last).flags & KM_WORD_ABBREVIATION) && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
 }
 
 /* ---- which matches stand ------------------------------------------------------------------- */
@@ -263,8 +262,11 @@ static between look(const km_labels *labels, int64_t a, int64_t b)
     between gap = {0};
     for (int64_t t = a + 1; t <= b; t++) {
         int before = labels->tokens.token[t].before;
+        if (before & KM_BREAK_COMMA) {
+            gap.comma = true;
+            gap.connected = false;      /* "in II and aVF, old infarct": that "and" joined leads */
+        }
         gap.connected |= (before & KM_BREAK_JOIN) != 0;
-        gap.comma |= (before & KM_BREAK_COMMA) != 0;
         if (t == b)
             break;
         int flags = labels->words[t].flags;
@@ -291,6 +293,12 @@ static void mark(found *f, int32_t status)
         f->status = status;
 }
 
+/* Last token of a match or of its context. */
+static int64_t reach_of(const km_match *match)
+{
+    return match->first + 63 - __builtin_clzll(match->mask | match->context);
+}
+
 /* To the right of a cue: the nearest finding with all that overlap it, then the members of its list. */
 static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, int reach)
 {
@@ -302,7 +310,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
     between gap = look(labels, cue->to, labels->found[k].match.from);
     if (gap.barrier || gap.unknown > reach || cue_between(labels, cue, cue->to, labels->found[k].match.from))
         return false;
-    int64_t last = labels->found[k].match.to, nearest = k;
+    int64_t last = reach_of(&labels->found[k].match), nearest = k;
     int64_t pending = -1;           /* first finding joined by commas only, until a connector confirms */
     mark(&labels->found[k++], status);
     for (; k < n; k++) {
@@ -311,7 +319,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
             gap = look(labels, last, next->from);
             if (gap.barrier || gap.unknown > LINK || cue_between(labels, cue, last, next->from))
                 break;
-            bool same_head = false;     /* "anterior ischaemia or strain lateral ischaemia": a list without connector */
+            bool same_head = false;         /* "anterior ischaemia or strain lateral ischaemia": a list without a connector */
             for (int64_t h = nearest; status == KM_HEDGED && next->from == last + 1 && h < k; h++)
                 same_head |= labels->words[labels->found[h].match.to].stem == labels->words[next->to].stem;
             if (gap.connected || same_head) {
@@ -326,7 +334,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
         }
         if (pending < 0)
             mark(&labels->found[k], status);
-        last = next->to > last ? next->to : last;
+        last = reach_of(next) > last ? reach_of(next) : last;
     }
     return true;
 }
@@ -401,13 +409,12 @@ static void decide(km_labels *labels)
                 mark_right(labels, cue, status, REACH);
         }
     }
-    /* A finding that leans on a related one before it ("infarct, old") is no surer than that one. */
+    /* A finding that leans on a related one ("infarct, old") is no surer than that one. */
     for (int64_t k = 0; k < labels->found_count; k++) {
         found *leaning = &labels->found[k];
         for (int64_t j = 0; leaning->match.context != 0 && j < labels->found_count; j++) {
             const found *other = &labels->found[j];
             if (other->status != KM_ASSERTED && leaning->status == KM_ASSERTED
-                && other->match.from < leaning->match.from
                 && share(&leaning->match, leaning->match.context, &other->match)
                 && related(&labels->above, leaning->match.phrase->target, other->match.phrase->target))
                 leaning->status = other->status;

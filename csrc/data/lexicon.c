@@ -168,11 +168,14 @@ static int respell(char *out, const char *letters, int length)
     return n;
 }
 
-static km_status respelled_put(km_lexicon *lexicon, const char *letters, int length, int32_t id, km_error *err)
+/* Of two words that sound alike the first keeps the spelling; a slip of the pen that could be two words is
+ * nobody's.                                                                                            */
+static km_status respelled_put(km_lexicon *lexicon, const char *letters, int length, int32_t id, bool sound,
+                               km_error *err)
 {
     uint64_t key = hash(letters, length, false);
     int32_t before = map_get(&lexicon->respelled, key, 0);
-    if (before == id)
+    if (before == id || (before != 0 && sound))
         return KM_OK;
     return map_put(&lexicon->respelled, key, before == 0 ? id : -1, err);
 }
@@ -530,32 +533,30 @@ done:
 km_status km_lexicon_finish(km_lexicon *lexicon, km_error *err)
 {
     char other[2 * KM_TOKEN_LETTERS];
-    for (int32_t id = FIRST_WORD; id < lexicon->words; id++) {
+    km_status status = KM_OK;
+    for (int32_t id = FIRST_WORD; status == KM_OK && id < lexicon->words; id++) {
         const char *stem = lexicon->stem[id];
-        if (stem == NULL)
-            continue;
-        int length = (int)strlen(stem);
-        km_status status = KM_OK;
+        int length = stem == NULL ? 0 : (int)strlen(stem);
         if (length >= SHORT_WORD)
-            status = respelled_put(lexicon, other, respell(other, stem, length), id, err);
-        if (length >= LONG_WORD) {
-            for (int i = 1; status == KM_OK && i + 1 < length; i++) {         /* two letters exchanged */
-                memcpy(other, stem, (size_t)length);
-                other[i] = stem[i + 1];
-                other[i + 1] = stem[i];
-                if (stem[i] != stem[i + 1])
-                    status = respelled_put(lexicon, other, length, id, err);
-            }
-            for (int skip = 1; status == KM_OK && skip < length; skip++) {    /* one letter missing */
-                memcpy(other, stem, (size_t)skip);
-                memcpy(other + skip, stem + skip + 1, (size_t)(length - skip - 1));
-                status = respelled_put(lexicon, other, length - 1, id, err);
-            }
-        }
-        if (status != KM_OK)
-            return status;
+            status = respelled_put(lexicon, other, respell(other, stem, length), id, true, err);
     }
-    return KM_OK;
+    for (int32_t id = FIRST_WORD; status == KM_OK && id < lexicon->words; id++) {
+        const char *stem = lexicon->stem[id];
+        int length = stem == NULL ? 0 : (int)strlen(stem);
+        for (int i = 1; length >= LONG_WORD && status == KM_OK && i + 1 < length; i++) {      /* two letters exchanged */
+            memcpy(other, stem, (size_t)length);
+            other[i] = stem[i + 1];
+            other[i + 1] = stem[i];
+            if (stem[i] != stem[i + 1])
+                status = respelled_put(lexicon, other, length, id, false, err);
+        }
+        for (int skip = 1; length >= LONG_WORD && status == KM_OK && skip < length; skip++) { /* one letter missing */
+            memcpy(other, stem, (size_t)skip);
+            memcpy(other + skip, stem + skip + 1, (size_t)(length - skip - 1));
+            status = respelled_put(lexicon, other, length - 1, id, false, err);
+        }
+    }
+    return status;
 }
 
 /* ---- matching ------------------------------------------------------------------------------ */
