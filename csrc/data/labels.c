@@ -149,7 +149,8 @@ static bool parted(km_labels *labels, int64_t i)
         return false;
     const km_token *last = token - 1;
     bool ordinal = last->length == 1 && last->letters[0] >= '0' && last->letters[0] <= '9';
-    return !(find(labels, last).flags & KM_WORD_ABBREVIATION) && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
+    return !(find(labels, last).flags & KM_WORD_ABBREVIATION)
+           && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
 }
 
 /* ---- which matches stand ------------------------------------------------------------------- */
@@ -293,10 +294,15 @@ static void mark(found *f, int32_t status)
         f->status = status;
 }
 
-/* Last token of a match or of its context. */
+/* Last and first token of a match or of its context. */
 static int64_t reach_of(const km_match *match)
 {
     return match->first + 63 - __builtin_clzll(match->mask | match->context);
+}
+
+static int64_t start_of(const km_match *match)
+{
+    return match->first + __builtin_ctzll(match->mask | match->context);
 }
 
 /* To the right of a cue: the nearest finding with all that overlap it, then the members of its list. */
@@ -319,7 +325,7 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
             gap = look(labels, last, next->from);
             if (gap.barrier || gap.unknown > LINK || cue_between(labels, cue, last, next->from))
                 break;
-            bool same_head = false;         /* "anterior ischaemia or strain lateral ischaemia": a list without a connector */
+            bool same_head = false;         /* "... anterior ischaemia or strain lateral ischaemia" is one list */
             for (int64_t h = nearest; status == KM_HEDGED && next->from == last + 1 && h < k; h++)
                 same_head |= labels->words[labels->found[h].match.to].stem == labels->words[next->to].stem;
             if (gap.connected || same_head) {
@@ -353,7 +359,7 @@ static bool mark_left(km_labels *labels, const km_match *cue, int32_t status, in
     if (gap.barrier || gap.unknown > reach
         || cue_between(labels, cue, labels->found[nearest].match.to, cue->from))
         return false;
-    int64_t first = labels->found[nearest].match.from;
+    int64_t first = start_of(&labels->found[nearest].match);
     mark(&labels->found[nearest], status);
     for (int64_t k = n - 1; k >= 0; k--) {
         const km_match *previous = &labels->found[k].match;
@@ -454,7 +460,7 @@ static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t
             l++;
         from[i - first] = (int32_t)l;
     }
-    km_sentence view = {.words = labels->words, .listed = listed, .from = from, .base = first, .end = end};
+    km_sentence view = {.words = labels->words, .tokens = tokens, .listed = listed, .from = from, .base = first, .end = end};
     labels->match_count = 0;
     *cut = -1;
     for (int64_t i = first; i < end && *cut < 0; i++) {

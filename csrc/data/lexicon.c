@@ -543,14 +543,16 @@ km_status km_lexicon_finish(km_lexicon *lexicon, km_error *err)
     for (int32_t id = FIRST_WORD; status == KM_OK && id < lexicon->words; id++) {
         const char *stem = lexicon->stem[id];
         int length = stem == NULL ? 0 : (int)strlen(stem);
-        for (int i = 1; length >= LONG_WORD && status == KM_OK && i + 1 < length; i++) {      /* two letters exchanged */
+        /* Two letters exchanged. */
+        for (int i = 1; length >= LONG_WORD && status == KM_OK && i + 1 < length; i++) {
             memcpy(other, stem, (size_t)length);
             other[i] = stem[i + 1];
             other[i + 1] = stem[i];
             if (stem[i] != stem[i + 1])
                 status = respelled_put(lexicon, other, length, id, false, err);
         }
-        for (int skip = 1; length >= LONG_WORD && status == KM_OK && skip < length; skip++) { /* one letter missing */
+        /* One letter missing. */
+        for (int skip = 1; length >= LONG_WORD && status == KM_OK && skip < length; skip++) {
             memcpy(other, stem, (size_t)skip);
             memcpy(other + skip, stem + skip + 1, (size_t)(length - skip - 1));
             status = respelled_put(lexicon, other, length - 1, id, false, err);
@@ -643,6 +645,7 @@ static void follow(walk *w, int32_t at, int64_t position, uint64_t mask, uint64_
     const km_lexicon *lexicon = w->lexicon;
     const km_sentence *sentence = w->sentence;
     const node *here = &lexicon->nodes[at];
+    const int allowed = fillers;
     for (;; position++, fillers--) {
         if (position >= sentence->end) {
             int32_t to = here->marks ? map_get(&lexicon->edges, edge(at, MARK_END, 0), 0) : 0;
@@ -652,6 +655,8 @@ static void follow(walk *w, int32_t at, int64_t position, uint64_t mask, uint64_
         }
         if (position - w->first >= 64)
             return;
+        if (fillers < allowed && sentence->tokens[position].before & KM_BREAK_COLON)
+            return;                         /* what follows a colon is said of something else */
         const km_word *word = &sentence->words[position];
         if (word->stem != 0)
             take(w, at, word->stem, position, position, mask, context);

@@ -99,6 +99,7 @@ int km_lexicon_list(const km_lexicon *lexicon, const km_word *words, int64_t fir
  * listed: what km_lexicon_list found, from[t - base] the first entry at token t or later.              */
 typedef struct km_sentence {
     const km_word *words;
+    const km_token *tokens;
     const km_listed *listed;
     const int32_t *from;
     int64_t base, end;
