@@ -132,7 +132,8 @@ def test_checkpoint_names_are_the_models():
                 documented.update(dict.fromkeys(expanded(prefix + name, c), sides))
     listed = re.findall(r"`(ecg_projector\.norm\d\.running_\w+)`", read("docs/checkpoint.md"))
     documented.update(dict.fromkeys(listed, (c.projection_width,)))
-    assert documented == {name: array.shape for name, array in model.parameters().items()}
+    tensors = {**model.parameters(), **model.statistics()}
+    assert documented == {name: array.shape for name, array in tensors.items()}
 
 
 def test_checkpoint_metadata_is_documented(tmp_path):
@@ -141,17 +142,12 @@ def test_checkpoint_metadata_is_documented(tmp_path):
 
     model = kmerl.KMERL(size="tiny", query_layers=1).initialize(text_dim=4)
     names = Names(["a"], np.zeros((1, 4), np.float32), np.zeros((1, 4), np.float32))
-    whole = Checkpoint(model.config_, *parts(model), names, kmerl.Vocabulary.default().to_json(), "id", {}, None, "kmerl")
+    vocabulary = kmerl.Vocabulary.default().to_json()
+    whole = Checkpoint(model.config_, model.parameters(), model.statistics(), names, vocabulary, "id")
     whole.write(tmp_path / "m.safetensors")
     _, metadata = safetensors.read(tmp_path / "m.safetensors")
     section = read("docs/checkpoint.md").split("## `__metadata__`")[1].split("##")[0]
     assert set(re.findall(r"^\d+\. `(\w+)`", section, re.M)) == set(metadata)
-
-
-def parts(model):
-    arrays = model.parameters()
-    statistics = {name for name in arrays if ".running_" in name}
-    return ({n: a for n, a in arrays.items() if n not in statistics}, {n: arrays[n] for n in statistics})
 
 
 def test_log_fields_are_documented(tmp_path, quick):
