@@ -92,7 +92,7 @@ class Toolchain:
             path = os.path.join(folder, "probe.c")
             with open(path, "w") as file:
                 file.write(source)
-            command = [*self.cc, "-fPIC", "-shared", path, *flags, "-o", os.path.join(folder, "probe.so")]
+            command = [*self.cc, "-Icsrc", "-fPIC", "-shared", path, *flags, "-o", os.path.join(folder, "probe.so")]
             try:
                 return subprocess.run(command, capture_output=True).returncode == 0
             except OSError as error:
@@ -149,12 +149,10 @@ class Toolchain:
         return "-".join(parts + ["sanitize"] * self.sanitize)
 
 
-# Vector loops compiled for several processors, see KM_VECTOR in csrc/core/real.h.
+# Loops compiled for several processors: not every C library can choose at run time.
 CLONES = """
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-__attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
-#endif
-void scale(float *x, int n) { for (int i = 0; i < n; i++) x[i] *= 2; }
+#include "core/real.h"
+KM_VECTOR void scale(float *x, int n) { for (int i = 0; i < n; i++) x[i] *= 2; }
 """
 
 
@@ -234,7 +232,7 @@ class BuildExt(build_ext):
         ext.extra_compile_args += [*tools.cflags, "-MMD"]
         ext.extra_link_args += tools.ldflags
         if LINUX:
-            ext.extra_link_args += ["-Wl,--version-script=csrc/python/module.map", "-Wl,--no-undefined-version"]
+            ext.extra_link_args += ["-Wl,--version-script=csrc/python/module.map"]
         elif MACOS:
             ext.extra_link_args += ["-Wl,-exported_symbol,_PyInit__kmerl"]
         folder = self.openblas_folder()

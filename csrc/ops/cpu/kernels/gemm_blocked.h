@@ -21,6 +21,11 @@
 #endif
 
 #define INLINED static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 enum {
     LANES = BYTES / (int)sizeof(km_real),
@@ -42,13 +47,13 @@ TARGET INLINED void tile(km_real *y, size_t ldy, const km_real *a, int row, int 
                          int n, int depth, km_real alpha, km_real beta)
 {
     vector sum[ROWS][2];
-#pragma GCC unroll 16
+    UNROLL
     for (int i = 0; i < m; i++)
         sum[i][0] = sum[i][1] = (vector){0};
     for (int k = 0; k < depth; k++) {
         const vector *panel = (const vector *)(b + (size_t)k * PANEL);
         vector b0 = panel[0], b1 = panel[wide - 1];
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < m; i++) {
             vector s = SPLAT(a[i * row + k * step]);
             sum[i][0] = MADD(s, b0, sum[i][0]);
@@ -58,9 +63,9 @@ TARGET INLINED void tile(km_real *y, size_t ldy, const km_real *a, int row, int 
     }
     vector va = SPLAT(alpha), vb = SPLAT(beta);
     if (n == wide * LANES) {
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < m; i++)
-#pragma GCC unroll 2
+            UNROLL
             for (int v = 0; v < wide; v++) {
                 loose *out = (loose *)(y + (size_t)i * ldy) + v;
                 vector s = sum[i][v] * va;
@@ -68,13 +73,13 @@ TARGET INLINED void tile(km_real *y, size_t ldy, const km_real *a, int row, int 
             }
         return;
     }
-#pragma GCC unroll 16
+    UNROLL
     for (int i = 0; i < m; i++) {
         km_real *out = y + (size_t)i * ldy;
         vector edge[2] = {{0}, {0}};
         if (beta != 0)
             memcpy(edge, out, (size_t)n * sizeof *out);
-#pragma GCC unroll 2
+        UNROLL
         for (int v = 0; v < wide; v++)
             edge[v] = MADD(vb, edge[v], sum[i][v] * va);
         memcpy(out, edge, (size_t)n * sizeof *out);
