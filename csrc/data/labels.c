@@ -460,7 +460,8 @@ static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t
             l++;
         from[i - first] = (int32_t)l;
     }
-    km_sentence view = {.words = labels->words, .tokens = tokens, .listed = listed, .from = from, .base = first, .end = end};
+    km_sentence view = {.words = labels->words, .tokens = tokens, .listed = listed, .from = from,
+                        .base = first, .end = end};
     labels->match_count = 0;
     *cut = -1;
     for (int64_t i = first; i < end && *cut < 0; i++) {
