@@ -2,9 +2,10 @@
 
     python examples/pretrain.py RECORDS reports.csv ENCODER OUT
 
-RECORDS is a folder; reports.csv has the columns record (path from RECORDS, without ending), report and patient;
-ENCODER is a BERT in a local folder (docs/text_encoder.md). Every step goes on where it was stopped, so the same
-command may be run again after any interruption. Without arguments it runs on the sample for a few steps.
+RECORDS is a folder; reports.csv has the columns record (path from RECORDS, without ending), report and
+patient; ENCODER is a BERT in a local folder (docs/text_encoder.md). Every step goes on where it was stopped,
+so the same command may be run again after any interruption. Without arguments it runs on the sample for a few
+steps.
 """
 
 import csv
@@ -58,7 +59,9 @@ def on_the_sample(max_steps=3):
             batch_size=8,
             query_layers=1,
         )
-        return model.predict_proba(kmerl.sample_records("heldout")[:2], ["atrial fibrillation", "sinus rhythm"])
+        return model.predict_proba(
+            kmerl.sample_records("heldout")[:2], ["atrial fibrillation", "sinus rhythm"]
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Ask a model about every WFDB record below a folder; one line of CSV a record.
 
-    python examples/score_folder.py CHECKPOINT FOLDER "atrial fibrillation" "left bundle branch block" > scores.csv
+    python examples/score_folder.py CHECKPOINT FOLDER "atrial fibrillation" "st depression" > scores.csv
 
-Records are read in chunks, so that the folder may be of any size. What cannot be read or answered is listed on
-standard error with its reason, and the rest goes on. `kmerl predict` does the same for records named one by one.
+Records are read in chunks, so that the folder may be of any size. What cannot be read or answered is listed
+on standard error with its reason, and the rest goes on. `kmerl predict` does the same for records named one
+by one.
 """
 
 import csv

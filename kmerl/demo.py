@@ -7,6 +7,7 @@ recordings make no diagnostic model, and the demo says so.
 import argparse
 import os
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -37,8 +38,12 @@ CONFIG = {
     "epochs": 400,
 }
 LEAD_SETS = (("12 leads", None), ("lead I", ["I"]), ("lead II", ["II"]))
+FINDING = "bundle branch block"
 ENOUGH = 4  # held-out recordings with an entity, and without it, for its AUC to mean something
 RESAMPLES = 1000
+REMARK = """
+A hundred recordings make no diagnostic model: the figures show that every part works and that something
+was learned, not that the answers are good. Never use them for a patient."""
 
 
 def main(argv=None):
@@ -59,7 +64,10 @@ def main(argv=None):
     try:
         _run(arguments)
     except KeyboardInterrupt:
-        print(f"\nkmerl demo: interrupted; what {arguments.out} holds is kept, the same command goes on", file=sys.stderr)
+        print(
+            f"\nkmerl demo: interrupted; what {arguments.out} holds is kept, the same command goes on",
+            file=sys.stderr,
+        )
         return 130
     print(f"\nThe demo took {_minutes(time.monotonic() - begun)}.")
     return 0
@@ -73,7 +81,7 @@ def _parser():
     )
     add = parser.add_argument
     add("--out", metavar="FOLDER", default="kmerl-demo", help="where everything goes (default: %(default)s)")
-    add("--epochs", metavar="N", type=int, default=CONFIG["epochs"], help="default: %(default)s")
+    add("--epochs", metavar="N", type=int, help=f"passes over the recordings (default: {CONFIG['epochs']})")
     add("--seed", metavar="N", type=int, default=0, help="of parameters, masks and order (default: 0)")
     add("--threads", metavar="N", type=int, help="default: OMP_NUM_THREADS, else all cores")
     add("-q", "--quiet", action="store_true", help="no progress bars")
@@ -82,18 +90,21 @@ def _parser():
 
 def _run(arguments):
     out, progress = arguments.out, not arguments.quiet
-    model = kmerl.KMERL(**{**CONFIG, "epochs": arguments.epochs, "seed": arguments.seed}, threads=arguments.threads)
+    given = {"epochs": arguments.epochs, "seed": arguments.seed, "threads": arguments.threads}
+    config = {**CONFIG, **{name: value for name, value in given.items() if value is not None}}
+    kmerl.Config(**config)  # what is wrong is told before anything is written
+    model = kmerl.KMERL(**config)
     os.makedirs(out, exist_ok=True)
 
     train, heldout = kmerl.sample_records("train"), kmerl.sample_records("heldout")
-    print(f"kmerl {kmerl.__version__}: {len(train)} PTB-XL recordings to learn from, {len(heldout)} of other patients to answer")
+    print(
+        f"kmerl {kmerl.__version__}: {len(train)} PTB-XL recordings to learn from, {len(heldout)} to answer"
+    )
     store = _store(os.path.join(out, "store"), train, progress)
     _pretrain(model, store, os.path.join(out, "run"), progress)
 
     classes, labels = _questions(store, heldout)
-    untrained = _untrained(model)
-    rows = _answers(model, untrained, heldout, classes, labels, arguments.seed)
-    _table(rows, classes, labels, heldout)
+    _table(_answers((model, _untrained(model)), heldout, classes, labels), classes, labels, heldout)
     _picture(model, heldout, classes, labels, os.path.join(out, "attention.png"))
 
     checkpoint = os.path.join(out, "run", "last.safetensors")
@@ -121,7 +132,7 @@ def _pretrain(model, store, out, progress):
 
 
 def _questions(store, heldout):
-    """Entities that enough held-out reports assert and enough do not, and that training saw at least as often."""
+    """Entities that enough held-out reports assert and enough do not; training saw them at least as often."""
     vocabulary = store.vocabulary
     labels = label_matrix([record.report for record in heldout], vocabulary)
     positive, seen = labels.sum(axis=0, dtype=int), store.labels.sum(axis=0, dtype=int)
@@ -136,48 +147,44 @@ def _untrained(model):
     return untrained
 
 
-def _answers(model, untrained, records, classes, labels, seed):
-    """[(leads, trained, untrained)], each a bootstrap over the held-out patients."""
+def _answers(models, records, classes, labels):
+    """{leads: [bootstrap over the held-out patients for each model]}."""
     patients = [record.patient for record in records]
-    rows = []
+    rows = {}
     for name, leads in LEAD_SETS:
         given = [record.select(leads) for record in records] if leads else records
-        rows.append((name, *(
-            kmerl.metrics.bootstrap(labels, m.predict_proba(given, classes), groups=patients, n=RESAMPLES, seed=seed)
-            for m in (model, untrained)
-        )))
+        scores = [model.predict_proba(given, classes) for model in models]
+        rows[name] = [kmerl.metrics.bootstrap(labels, p, groups=patients, n=RESAMPLES) for p in scores]
     return rows
 
 
 def _table(rows, classes, labels, records):
     patients = len({record.patient for record in records})
-    print(f"\n{len(records)} held-out recordings of {patients} patients, {len(classes)} entities that at least {ENOUGH} of "
-          "their reports assert:")
-    print("  " + ", ".join(f"{name} ({n})" for name, n in zip(classes, labels.sum(axis=0, dtype=int), strict=True)))
-    print("\n  macro AUC, 95 % interval over patients")
+    asked = [f"{name} ({n})" for name, n in zip(classes, labels.sum(axis=0, dtype=int), strict=True)]
+    print(
+        f"\n{len(records)} held-out recordings of {patients} patients, and in how many of their reports stand"
+    )
+    print(textwrap.fill(", ".join(asked), 100, initial_indent="  ", subsequent_indent="  "))
+    print(f"\n  Mean AUC of these {len(classes)}, zero-shot, with 95 % interval over patients")
     print(f"  {'':<10} {'pretrained':<22} untrained")
-    for name, *found in rows:
-        print(f"  {name:<10} " + " ".join(f"{f.estimate:.3f} ({f.low:.3f}-{f.high:.3f})".ljust(22) for f in found).rstrip())
-    print("\nA hundred recordings make no diagnostic model: these figures show that every part works and that something\n"
-          "was learned, not that the answers are good. Never use them for a patient.")
+    for name, found in rows.items():
+        cells = (f"{f.estimate:.3f} ({f.low:.3f}-{f.high:.3f})".ljust(22) for f in found)
+        print(f"  {name:<10} {' '.join(cells)}".rstrip())
+    print(REMARK)
 
 
 def _picture(model, records, classes, labels, path):
-    """One held-out ECG with the attention of the finding that the model is surest of, among those the report asserts."""
+    """A held-out ECG whose report has the finding, with the attention of the finding over it."""
     column = classes.index(FINDING) if FINDING in classes else int(labels.sum(axis=0).argmin())
-    scores = np.where(labels[:, column] > 0, model.predict_proba(records, classes)[:, column], -1)
-    record, finding = records[int(scores.argmax())], classes[column]
-    attention = model.attend(record, finding)
+    finding, scores = classes[column], model.predict_proba(records, classes)[:, column]
+    record = records[int(np.where(labels[:, column] > 0, scores, -1).argmax())]  # the one it is surest of
     try:
-        figure = kmerl.plot_ecg(record, attention, finding=finding)
+        figure = kmerl.plot_ecg(record, model.attend(record, finding), finding=finding)
     except ImportError as error:
         print(f"\nNo picture: {error}")
         return
     figure.savefig(path)
     print(f"\n{path}: {record.name} with the attention of {finding!r}; its report: {record.report}")
-
-
-FINDING = "bundle branch block"
 
 
 def _relative(path):

@@ -1,7 +1,7 @@
 """What the documentation shows runs, and the names it lists are there.
 
-Python blocks of the README and of docs/*.md are run in order, each page in a folder of its own, with training cut to
-one small step. A block that cannot run here stands behind a comment `<!-- not run: reason -->`.
+Python blocks of the README and of docs/*.md are run in order, each page in a folder of its own, with training
+cut to one small step. A block that cannot run here stands behind a comment `<!-- not run: reason -->`.
 """
 
 import contextlib
@@ -19,7 +19,14 @@ from kmerl.config import Config
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs the source tree")
 BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?^```python[^\n]*\n(.*?)^```", re.M | re.S)
-TEXTS = ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/training.md", "docs/checkpoint.md", "docs/model.md")
+TEXTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/index.md",
+    "docs/training.md",
+    "docs/checkpoint.md",
+    "docs/model.md",
+)
 
 
 def pages():
@@ -66,7 +73,9 @@ def quick(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.*FigureCanvasAgg is non-interactive.*")
-@pytest.mark.parametrize("path", [p for p in pages() if blocks(p)], ids=lambda p: p.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "path", [p for p in pages() if blocks(p)], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
 def test_python_blocks_run(path, quick, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "documentation"}
@@ -74,11 +83,15 @@ def test_python_blocks_run(path, quick, tmp_path, monkeypatch, capsys):
         try:
             exec(compile("\n" * (line - 1) + code, str(path), "exec"), names)
         except Exception as error:
-            raise AssertionError(f"{path.name}, block at line {line}: {type(error).__name__}: {error}") from error
+            raise AssertionError(
+                f"{path.name}, block at line {line}: {type(error).__name__}: {error}"
+            ) from error
 
 
 def test_blocks_that_do_not_run_say_why():
-    reasons = [re.sub(r"\W", "", m[1][12:]) for path in pages() for m in BLOCK.finditer(path.read_text()) if m[1]]
+    reasons = [
+        re.sub(r"\W", "", m[1][12:]) for path in pages() for m in BLOCK.finditer(path.read_text()) if m[1]
+    ]
     assert reasons and all(len(reason) > 10 for reason in reasons)
 
 
@@ -166,7 +179,7 @@ def test_log_fields_are_documented(tmp_path, quick):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_configuration_fields_exist(name):
-    """`field=value` in a text names a field of Config, an argument of a public function or a KMERL_ variable."""
+    """`field=value` in a text names a field of Config or an argument of a public function."""
     fields = {field.name for field in dataclasses.fields(Config)}
     others = {"preset", "max_steps", "leads", "fs", "text_dim", "out", "min", "attention", "finding"}
     text = re.sub(r"^```.*?^```", "", read(name), flags=re.M | re.S)
@@ -178,14 +191,18 @@ def test_configuration_fields_exist(name):
 @pytest.mark.parametrize("name", TEXTS)
 def test_paths_and_functions_exist(name):
     text = read(name)
-    for path in re.findall(r"`((?:csrc|kmerl|tests|docs|benchmarks|examples|notebooks|tools)/[\w/.]+\.\w+)`", text):
+    for path in re.findall(
+        r"`((?:csrc|kmerl|tests|docs|benchmarks|examples|notebooks|tools)/[\w/.]+\.\w+)`", text
+    ):
         assert (ROOT / path).exists(), f"{name} speaks of {path}"
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert ((ROOT / name).parent / link).exists() or link == "entities.md", f"{name} links to {link}"
     sources = "".join(path.read_text() for path in (ROOT / "csrc").rglob("*.[ch]"))
     for function in re.findall(r"`(km_\w+)`", text):
         assert re.search(rf"\b{function}\b", sources), f"{name} speaks of {function}"
-    for dotted in re.findall(r"\bkmerl\.([A-Za-z_][\w.]*\w)\b(?!/)", re.sub(r"kmerl\.(h|egg|git)\b", "", text)):
+    for dotted in re.findall(
+        r"\bkmerl\.([A-Za-z_][\w.]*\w)\b(?!/)", re.sub(r"kmerl\.(h|egg|git)\b", "", text)
+    ):
         with contextlib.suppress(ModuleNotFoundError):
             __import__("kmerl." + dotted.split(".")[0])
         found = kmerl
@@ -216,5 +233,12 @@ def test_make_targets_in_texts_exist():
 
 def test_data_are_attributed():
     text = read("README.md")
-    for needed in ("CC BY 4.0", "10.1038/s41597-020-0495-6", "10.13026/kfzx-aw45", "MiniLM", "Apache", "medical device"):
+    for needed in (
+        "CC BY 4.0",
+        "10.1038/s41597-020-0495-6",
+        "10.13026/kfzx-aw45",
+        "MiniLM",
+        "Apache",
+        "medical device",
+    ):
         assert needed in text

@@ -79,4 +79,6 @@ def test_score_folder_refuses_an_empty_folder(tmp_path):
     kmerl.KMERL(size="tiny").initialize(text_dim=4).save(tmp_path / "model.safetensors")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no WFDB header"):
-        example("score_folder").main(tmp_path / "model.safetensors", tmp_path / "empty", "atrial fibrillation")
+        example("score_folder").main(
+            tmp_path / "model.safetensors", tmp_path / "empty", "atrial fibrillation"
+        )
