@@ -1,6 +1,7 @@
 """From texts to findings: traps of real reports, exact spans, and bytes that are no report."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,47 @@ from kmerl.extraction import label_matrix
 
 def statuses(text):
     return {f.entity: f.status for f in kmerl.extract([text])[0]}
+
+
+GOLD = Path(__file__).parent / "data" / "gold_statements.txt"
+SIGNS = {"a": "asserted", "n": "negated", "h": "hedged", "-": "absent"}
+
+
+def gold():
+    """Judgements made by reading: (text, entity or None, expected status or kind)."""
+    for line in GOLD.read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        text, _, judgements = line.rpartition(" => ")
+        for judgement in judgements.split("; "):
+            sign, colon, names = judgement.partition(": ")
+            if not colon:
+                yield text, None, judgement
+            for name in names.split(", ") if colon else ():
+                yield text, name, SIGNS[sign]
+
+
+def verdict(reading, entity):
+    """Status of an entity in a reading, asserted before hedged before negated; its kind without an entity."""
+    if entity is None:
+        kinds = {statement.kind for statement in reading.statements}
+        return next((kind for kind in ("clinical", "unmatched", "technical") if kind in kinds), "technical")
+    found = {finding.status for finding in reading.findings if finding.entity == entity}
+    return next((status for status in ("asserted", "hedged", "negated") if status in found), "absent")
+
+
+def test_gold_statements():
+    vocabulary = kmerl.Vocabulary.default()
+    judged = list(gold())
+    assert len({text for text, _, _ in judged}) >= 300 and len(judged) >= 400
+    texts = [text for text, _, _ in judged]
+    wrong = []
+    for reading, (text, name, expected) in zip(kmerl.extract(texts, details=True), judged):
+        got = verdict(reading, name and vocabulary[name].name)
+        if got != expected:
+            wrong.append(f"{text!r}: {name or 'kind'} is {got}, read as {expected}")
+    assert len(wrong) <= 0.02 * len(judged), "\n".join(wrong)
+    assert not [line for line in wrong if line.endswith("read as negated")], "\n".join(wrong)
 
 
 CASES = [

@@ -241,6 +241,7 @@ static km_status sort_out(km_labels *labels, bool *remark, km_error *err)
             labels->cue[labels->cue_count++] = (found){.match = *a};
             break;
         case KM_PHRASE_REMARK:
+        case KM_PHRASE_DECOY:
             *remark = true;
             break;
         default:
