@@ -2,9 +2,9 @@
 
     python benchmarks/bench_extract.py [--reports 800000] [--text FOLDER]
 
-The reports are drawn from the lines of FOLDER/machine_statements.txt (../shared/data/text where that is there),
-else from the vocabulary's own names; the same reports every time. From cold: reading and compiling the vocabulary
-and the phrases counts. The labels are made in blocks, as a store makes them.
+The reports are drawn from the lines of FOLDER/machine_statements.txt (../shared/data/text where that is
+there), else from the vocabulary's own names; the same reports every time. From cold: reading and compiling
+the vocabulary and the phrases counts. The labels are made in blocks, as a store makes them.
 """
 
 import argparse
@@ -27,9 +27,13 @@ def statements(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--reports", type=int, default=800_000)
-    parser.add_argument("--text", type=pathlib.Path, default=FOLDER, help="folder with machine_statements.txt")
+    parser.add_argument(
+        "--text", type=pathlib.Path, default=FOLDER, help="folder with machine_statements.txt"
+    )
     arguments = parser.parse_args()
 
     source, lines = statements(arguments.text)
@@ -50,12 +54,16 @@ def main():
     ready = time.perf_counter()
     positive = 0
     for block in range(0, len(reports), BLOCK):
-        positive += int(extraction.label_matrix(reports[block:block + BLOCK], vocabulary).sum())
+        positive += int(extraction.label_matrix(reports[block : block + BLOCK], vocabulary).sum())
     seconds = time.perf_counter() - start
-    print(f"{len(reports):,} reports of 1 to 18 statements from {source}, {characters / 1e6:.0f} M characters")
+    print(
+        f"{len(reports):,} reports of 1 to 18 statements from {source}, {characters / 1e6:.0f} M characters"
+    )
     print(f"vocabulary compiled in {ready - start:.2f} s")
-    print(f"labelled in {seconds:.1f} s from cold on one core: {len(reports) / seconds:,.0f} reports/s, "
-          f"{characters / seconds / 1e6:.0f} M characters/s, {positive / len(reports):.1f} labels a report")
+    print(
+        f"labelled in {seconds:.1f} s from cold on one core: {len(reports) / seconds:,.0f} reports/s, "
+        f"{characters / seconds / 1e6:.0f} M characters/s, {positive / len(reports):.1f} labels a report"
+    )
 
 
 if __name__ == "__main__":

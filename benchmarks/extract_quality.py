@@ -2,10 +2,10 @@
 
     python benchmarks/extract_quality.py [--data ../shared/data] [--errors CODE] [--picture labels.png]
 
-1. Against PTB-XL's SCP codes, every code with at least 30 positives whose entity the vocabulary has. An entity
-   counts as found where it is asserted. "text": the code says what the text says, the two can be compared.
-   "second reading": many codes were given or changed by a second reader who saw the tracing; where text and code
-   differ there, the text says otherwise (read the cases with --errors CODE).
+1. Against PTB-XL's SCP codes, every code with at least 30 positives whose entity the vocabulary has. An
+   entity counts as found where it is asserted. "text": the code says what the text says, the two can be
+   compared. "second reading": many codes were given or changed by a second reader who saw the tracing; where
+   text and code differ there, the text says otherwise (read the cases with --errors CODE).
 2. Machine statements by kind, the unmatched ones listed.
 3. The gold statements of tests/data.
 4. How often each entity is asserted in the reports, and which occur together (a picture with --picture).
@@ -27,15 +27,26 @@ TEXT = ("SR AFIB STACH SBRAD SARRH SVARR PVC LPR VCLVH ABQRS QWAVE STD_").split(
 REASONS = {
     "NORM": "given from the tracing, in texts that say nothing of it or less",
     "PAC": "German supraventricular extrasystoles have no code",
-    "CRBBB": "half of the text's RBBB became IRBBB, IVCD became CRBBB", "IRBBB": "as CRBBB",
-    "CLBBB": "IVCD in the text became CLBBB", "ILBBB": "from the tracing", "IVCD": "became BBB or LAFB",
-    "LAFB": "added to left axis deviation", "LPFB": "added to right axis deviation",
-    "1AVB": "half of the German texts' first degree block lost its code", "LVH": "from the tracing (Sokolow index)",
-    "IMI": "likelihood below 100 in many, hedged in the text", "ASMI": "became of anterior infarcts and damage",
-    "AMI": "as ASMI", "INVT": "coded in English texts alone", "LOWT": "coded in English texts alone",
-    "LVOLT": "coded in some texts alone", "NDT": "given for every repolarisation disturbance",
-    "NT_": "coded beside NDT in English texts alone", "NST_": "given from the tracing",
-    "LNGQT": "German texts' QT prolongation has no code", "LAO/LAE": "half of the texts' codes were dropped",
+    "CRBBB": "half of the text's RBBB became IRBBB, IVCD became CRBBB",
+    "IRBBB": "as CRBBB",
+    "CLBBB": "IVCD in the text became CLBBB",
+    "ILBBB": "from the tracing",
+    "IVCD": "became BBB or LAFB",
+    "LAFB": "added to left axis deviation",
+    "LPFB": "added to right axis deviation",
+    "1AVB": "half of the German texts' first degree block lost its code",
+    "LVH": "from the tracing (Sokolow index)",
+    "IMI": "likelihood below 100 in many, hedged in the text",
+    "ASMI": "became of anterior infarcts and damage",
+    "AMI": "as ASMI",
+    "INVT": "coded in English texts alone",
+    "LOWT": "coded in English texts alone",
+    "LVOLT": "coded in some texts alone",
+    "NDT": "given for every repolarisation disturbance",
+    "NT_": "coded beside NDT in English texts alone",
+    "NST_": "given from the tracing",
+    "LNGQT": "German texts' QT prolongation has no code",
+    "LAO/LAE": "half of the texts' codes were dropped",
 }
 
 
@@ -66,14 +77,19 @@ def against_codes(data, vocabulary, shown):
             if coded.sum() >= 30:
                 table.append((code, entity.name, int(coded.sum()), *scores(found, coded)))
             if code == shown:
-                for title, which in (("asserted, not coded", found & ~coded), ("coded, not asserted", coded & ~found)):
+                for title, which in (
+                    ("asserted, not coded", found & ~coded),
+                    ("coded, not asserted", coded & ~found),
+                ):
                     print(f"\n{code}: {title}: {which.sum()}")
                     for i in np.flatnonzero(which)[:50]:
                         print("   ", " ".join(rows[i][0].split()))
     print(f"\nPTB-XL: {len(rows)} reports\n")
     print(f"{'code':8} {'entity':48} {'n':>5} {'prec.':>6} {'recall':>6} {'F1':>6}")
     for kind in ("text", "second reading"):
-        block = sorted((row for row in table if (row[0] in TEXT) == (kind == "text")), key=lambda row: -row[2])
+        block = sorted(
+            (row for row in table if (row[0] in TEXT) == (kind == "text")), key=lambda row: -row[2]
+        )
         print(f"-- {kind}")
         for code, name, n, precision, recall, f1 in block:
             reason = "" if kind == "text" else REASONS.get(code, "")
@@ -85,7 +101,7 @@ def statements(data, vocabulary):
     lines = (data / "text" / "machine_statements.txt").read_text(encoding="utf-8").splitlines()
     kinds = {"clinical": 0, "technical": 0, "unmatched": 0}
     unmatched = []
-    for line, reading in zip(lines, kmerl.extract(lines, vocabulary, details=True)):
+    for line, reading in zip(lines, kmerl.extract(lines, vocabulary, details=True), strict=True):
         here = {statement.kind for statement in reading.statements}
         kinds[next((kind for kind in kinds if kind in here), "technical")] += 1
         if "unmatched" in here:
@@ -103,14 +119,17 @@ def gold(vocabulary):
 
     judged = list(judgements())
     wrong = {status: [0, 0] for status in ("asserted", "negated", "hedged", "absent", "technical")}
-    for reading, (text, name, expected) in zip(kmerl.extract([t for t, _, _ in judged], details=True), judged):
+    readings = kmerl.extract([text for text, _, _ in judged], details=True)
+    for reading, (text, name, expected) in zip(readings, judged, strict=True):
         got = verdict(reading, name and vocabulary[name].name)
         wrong[expected][0] += 1
         wrong[expected][1] += got != expected
         if got != expected:
             print(f"    {text!r}: {name} is {got}, read as {expected}")
-    print("\nGold statements, judgements and errors: "
-          + ", ".join(f"{kind} {n} / {bad}" for kind, (n, bad) in wrong.items()))
+    print(
+        "\nGold statements, judgements and errors: "
+        + ", ".join(f"{kind} {n} / {bad}" for kind, (n, bad) in wrong.items())
+    )
 
 
 def prevalence(data, vocabulary, picture):
@@ -142,14 +161,19 @@ def prevalence(data, vocabulary, picture):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=pathlib.Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--errors", metavar="CODE", help="show the reports where text and code differ")
     parser.add_argument("--picture", metavar="PNG", help="draw which entities occur together")
     arguments = parser.parse_args()
     vocabulary = kmerl.Vocabulary.default()
     if not (arguments.data / "text").is_dir():
-        sys.exit(f"{arguments.data}: no folder text with ptbxl_reports.csv and machine_statements.txt; name it with --data")
+        sys.exit(
+            f"{arguments.data}: no folder text with ptbxl_reports.csv and machine_statements.txt; "
+            "name the data with --data"
+        )
     against_codes(arguments.data, vocabulary, arguments.errors)
     statements(arguments.data, vocabulary)
     gold(vocabulary)

@@ -96,7 +96,9 @@ def extract(texts, vocabulary: Vocabulary | None = None, extractor="lexicon", de
     texts = _texts(texts)
     if extractor != "lexicon":
         if not callable(getattr(extractor, "extract", None)):
-            raise ValueError(f"extractor is {extractor!r}, must be 'lexicon' or an object with a method extract")
+            raise ValueError(
+                f"extractor is {extractor!r}, must be 'lexicon' or an object with a method extract"
+            )
         return extractor.extract(texts, vocabulary, details)
     findings, statements = lexicon(vocabulary).read(texts)
     names = list(vocabulary)
@@ -108,7 +110,7 @@ def extract(texts, vocabulary: Vocabulary | None = None, extractor="lexicon", de
     kinds: list[list[Statement]] = [[] for _ in texts]
     for text, start, end, kind in statements.tolist():
         kinds[text].append(Statement((start, end), KINDS[kind]))
-    return [Reading(f, s) for f, s in zip(result, kinds)]
+    return [Reading(f, s) for f, s in zip(result, kinds, strict=True)]
 
 
 def label_matrix(texts, vocabulary: Vocabulary | None = None, hedged: str = "drop") -> np.ndarray:
@@ -140,7 +142,9 @@ def label_matrix(texts, vocabulary: Vocabulary | None = None, hedged: str = "dro
 
 def _texts(texts) -> list[str]:
     if isinstance(texts, (str, bytes)):
-        raise TypeError(f"texts must be a list of texts, got a single {type(texts).__name__}: put it in a list")
+        raise TypeError(
+            f"texts must be a list of texts, got a single {type(texts).__name__}: put it in a list"
+        )
     if not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a list of texts, got {type(texts).__name__}")
     texts = list(texts)
@@ -178,10 +182,14 @@ def _compile(vocabulary: Vocabulary) -> _kmerl.Lexicon:
         for name, items in named.items():
             number = numbers.setdefault((owner, name), len(numbers))
             references["{" + name + "}"] = "{" + str(number) + "}"
-            entries.extend((phrase, _LIST, 0, number) for item in items for phrase in expand(item, named, inline=True))
+            entries.extend(
+                (phrase, _LIST, 0, number) for item in items for phrase in expand(item, named, inline=True)
+            )
         return references
 
-    def add(patterns, named: dict, references: dict[str, str], kind: int, side: int = 0, target: int = 0) -> None:
+    def add(
+        patterns, named: dict, references: dict[str, str], kind: int, side: int = 0, target: int = 0
+    ) -> None:
         for pattern in patterns:
             for phrase in expand(pattern, named):
                 for name, reference in references.items():
@@ -211,8 +219,11 @@ def _compile(vocabulary: Vocabulary) -> _kmerl.Lexicon:
 
 def _literal(name: str) -> str:
     """A name as a phrase: the signs of the phrase language taken out."""
-    return " ".join(word for word in name.translate(str.maketrans("+<>^$={}", " " * 8)).split()
-                    if any(c.isalnum() for c in word))
+    return " ".join(
+        word
+        for word in name.translate(str.maketrans("+<>^$={}", " " * 8)).split()
+        if any(c.isalnum() for c in word)
+    )
 
 
 def _above(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:

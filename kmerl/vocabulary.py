@@ -92,8 +92,15 @@ class Vocabulary:
     SPEC section 8; Section 2.4 of the paper. The file format is documented in docs/entities.md.
     """
 
-    def __init__(self, entities: Iterable[Entity], words: Mapping[str, Iterable[str]] | None = None,
-                 name: str = "vocabulary", *, _places: list[str] | None = None, _source: str | None = None):
+    def __init__(
+        self,
+        entities: Iterable[Entity],
+        words: Mapping[str, Iterable[str]] | None = None,
+        name: str = "vocabulary",
+        *,
+        _places: list[str] | None = None,
+        _source: str | None = None,
+    ):
         self._entities = tuple(entities)
         self._words = {key: tuple(value) for key, value in (words or {}).items()}
         self.name = name
@@ -213,9 +220,12 @@ class Vocabulary:
                 rows.append(line(6, "codes", {k: list(v) for k, v in entity.codes.items()}))
             blocks.append("    {\n" + ",\n".join(rows) + "\n    }")
         words = ",\n".join(line(4, key, list(value)) for key, value in self._words.items())
-        parts = [line(2, "format", FORMAT), line(2, "name", self.name),
-                 '  "words": {' + (f"\n{words}\n  " if words else "") + "}",
-                 '  "entities": [\n' + ",\n".join(blocks) + "\n  ]"]
+        parts = [
+            line(2, "format", FORMAT),
+            line(2, "name", self.name),
+            '  "words": {' + (f"\n{words}\n  " if words else "") + "}",
+            '  "entities": [\n' + ",\n".join(blocks) + "\n  ]",
+        ]
         return "{\n" + ",\n".join(parts) + "\n}\n"
 
     def save(self, path: str | os.PathLike) -> None:
@@ -291,7 +301,11 @@ class Vocabulary:
             import difflib
 
             near = difflib.get_close_matches(normalise(name), self._index, n=3, cutoff=0.75)
-            hint = f"; did you mean {' or '.join(repr(self._entities[self._index[n]].name) for n in near)}?" if near else ""
+            hint = (
+                f"; did you mean {' or '.join(repr(self._entities[self._index[n]].name) for n in near)}?"
+                if near
+                else ""
+            )
             raise KeyError(f"{name!r} is no name or synonym in vocabulary '{self.name}'{hint}") from None
 
     def names(self) -> dict[str, str]:
@@ -337,8 +351,16 @@ class Vocabulary:
         for i in kept:
             entity = self._entities[i]
             superclasses = tuple(s for s in entity.superclasses if self.index(s) not in gone)
-            entities.append(Entity(entity.name, entity.synonyms, superclasses, entity.codes, entity.languages,
-                                   entity.patterns))
+            entities.append(
+                Entity(
+                    entity.name,
+                    entity.synonyms,
+                    superclasses,
+                    entity.codes,
+                    entity.languages,
+                    entity.patterns,
+                )
+            )
         return Vocabulary(entities, self._words, f"{self.name} without {len(gone)}")
 
     # ---- checks -----------------------------------------------------------------------------------
@@ -385,8 +407,9 @@ class Vocabulary:
                     stack.append((i, k + 1))
                     parent = parents[i][k]
                     if parent in path:
-                        names = [self._entities[j].name for j in path[path.index(parent):]] + [
-                            self._entities[parent].name]
+                        names = [self._entities[j].name for j in path[path.index(parent) :]] + [
+                            self._entities[parent].name
+                        ]
                         faults.append(f"{places[i]}: cycle of superclasses: " + " > ".join(names))
                         parents[i][k] = -1
                     elif parent >= 0 and above[parent] is None:
@@ -425,8 +448,15 @@ def _default() -> Vocabulary:
 
 
 def _kind(value: object) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number",
-             float: "a number", type(None): "null"}
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return kinds.get(type(value), type(value).__name__)
 
 
@@ -443,7 +473,7 @@ def _entity_lines(text: str) -> list[int]:
     decoder, at = json.JSONDecoder(), start.end()
     while True:
         at = re.compile(r"[\s,]*").match(text, at).end()
-        if text[at:at + 1] in ("", "]"):
+        if text[at : at + 1] in ("", "]"):
             return lines
         _, end = decoder.raw_decode(text, at)
         name = re.search(r'"name"\s*:', text[at:end])
@@ -484,7 +514,9 @@ def _entity(block: object, place: str, faults: list[str]) -> Entity | None:
             else:
                 grouped[key][group] = tuple(items)
     synonyms = tuple(dict.fromkeys(s for items in grouped["synonyms"].values() for s in items))
-    return Entity(name, synonyms, lists["superclasses"], grouped["codes"], grouped["synonyms"], lists["patterns"])
+    return Entity(
+        name, synonyms, lists["superclasses"], grouped["codes"], grouped["synonyms"], lists["patterns"]
+    )
 
 
 # ---- patterns -----------------------------------------------------------------------------------------
@@ -513,8 +545,13 @@ def expand(pattern: str, words: Mapping[str, Iterable[str]], inline: bool = Fals
 class _Pattern:
     """Recursive descent over one pattern; every part is a list of phrases, a phrase a tuple of words."""
 
-    def __init__(self, pattern: str, words: Mapping[str, Iterable[str]], inline: bool = False,
-                 open_lists: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        pattern: str,
+        words: Mapping[str, Iterable[str]],
+        inline: bool = False,
+        open_lists: tuple[str, ...] = (),
+    ):
         self.text, self.words, self.at = pattern, words, 0
         self.inline, self.open_lists = inline, open_lists
 
@@ -555,15 +592,19 @@ class _Pattern:
     def joined(self) -> list[tuple[str, ...]]:
         start = self.at
         left = self.atom(self.inline)
-        if self.peek() == "~":          # a list must be spelled out to be joined with its neighbour
+        if self.peek() == "~":  # a list must be spelled out to be joined with its neighbour
             self.at = start
             left = self.atom(True)
         while self.peek() == "~":
             self.at += 1
             right = self.atom(True)
             apart = [a + b for a in left for b in right]
-            together = [a[:-1] + (a[-1] + b[0],) + b[1:] for a in left for b in right
-                        if a and b and a[-1][-1:].isalnum() and b[0][:1].isalnum()]
+            together = [
+                a[:-1] + (a[-1] + b[0],) + b[1:]
+                for a in left
+                for b in right
+                if a and b and a[-1][-1:].isalnum() and b[0][:1].isalnum()
+            ]
             left = apart + together
             if len(left) > MAX_EXPANSIONS:
                 raise ValueError(f"stands for more than {MAX_EXPANSIONS} phrases")
@@ -585,7 +626,7 @@ class _Pattern:
             end = self.text.find("}", self.at)
             if end < 0:
                 raise ValueError("'}' is missing")
-            name = self.text[self.at + 1:end]
+            name = self.text[self.at + 1 : end]
             self.at = end + 1
             if name not in self.words:
                 raise ValueError(f"there is no word list {{{name}}}")
@@ -601,5 +642,5 @@ class _Pattern:
         while self.peek() not in ("", " ", "|", "~", "[", "]", "<", ">", "{", "}"):
             self.at += 1
         if self.at == start:
-            raise ValueError(f"a word was expected at '{self.text[start:start + 10]}'")
-        return [(self.text[start:self.at],)]
+            raise ValueError(f"a word was expected at '{self.text[start : start + 10]}'")
+        return [(self.text[start : self.at],)]

@@ -47,7 +47,7 @@ def test_gold_statements():
     assert len({text for text, _, _ in judged}) >= 300 and len(judged) >= 400
     texts = [text for text, _, _ in judged]
     wrong = []
-    for reading, (text, name, expected) in zip(kmerl.extract(texts, details=True), judged):
+    for reading, (text, name, expected) in zip(kmerl.extract(texts, details=True), judged, strict=True):
         got = verdict(reading, name and vocabulary[name].name)
         if got != expected:
             wrong.append(f"{text!r}: {name or 'kind'} is {got}, read as {expected}")
@@ -63,7 +63,10 @@ CASES = [
     ("Anterior infarct, possibly acute", {"anterior myocardial infarction": "asserted"}),
     ("myokardschaden nicht auszuschliessen", {"myocardial injury": "hedged"}),
     ("suggest exclude hypokalaemia", {"hypokalemia": "hedged"}),
-    ("Possible atrial flutter with PVCs", {"atrial flutter": "hedged", "ventricular premature complex": "asserted"}),
+    (
+        "Possible atrial flutter with PVCs",
+        {"atrial flutter": "hedged", "ventricular premature complex": "asserted"},
+    ),
     ("BIVENTRICULAR HYPERTROPHY", {"biventricular hypertrophy": "asserted"}),
 ]
 
@@ -74,29 +77,39 @@ def test_statuses(text, expected):
     assert {name: found.get(name, "absent") for name in expected} == expected
 
 
-@pytest.mark.parametrize("text, present, absent", [
-    ("lagetyp normal", "normal axis", "normal ECG"),
-    ("supraventrikulÄre extrasystole", "atrial premature complex", "ventricular premature complex"),
-    ("A-V sequential pacemaker", "dual chamber paced rhythm", "AV block"),
-    ("2nd degree (Mobitz II) SA block", "sinoatrial block", "AV block"),
-])
+@pytest.mark.parametrize(
+    "text, present, absent",
+    [
+        ("lagetyp normal", "normal axis", "normal ECG"),
+        ("supraventrikulÄre extrasystole", "atrial premature complex", "ventricular premature complex"),
+        ("A-V sequential pacemaker", "dual chamber paced rhythm", "AV block"),
+        ("2nd degree (Mobitz II) SA block", "sinoatrial block", "AV block"),
+    ],
+)
 def test_longer_names_displace_what_they_contain(text, present, absent):
     found = statuses(text)
     assert found.get(present) == "asserted" and absent not in found
 
 
 def test_spans_are_characters_of_the_text_as_given():
-    text = "sinusrytm \U0001F600 hÖgersidigt skÄnkelblock, fo\u0308rmaksflimmer Vorhof\u00adflimmern"
+    text = "sinusrytm \U0001f600 hÖgersidigt skÄnkelblock, fo\u0308rmaksflimmer Vorhof\u00adflimmern"
     found = [(f.entity, text[slice(*f.span)]) for f in kmerl.extract([text])[0]]
     assert ("right bundle branch block", "hÖgersidigt skÄnkelblock") in found
     assert ("atrial fibrillation", "fo\u0308rmaksflimmer") in found
     assert ("atrial fibrillation", "Vorhof\u00adflimmern") in found
 
 
-@pytest.mark.parametrize("text", [
-    "mÄssige amplitudenkriterien f#r linkshypertrophie", "mässige amplitudenkriterien für linkshypertrophie",
-    "maessige amplitudenkriterien fuer linkshypertrophie", "mÃ¤ssige amplitudenkriterien fÃ¼r linkshypertrophie",
-    "massige amplitudenkriterien fur linkshyperthrophie", "ma\u0308ssige Amplituden-Kriterien fu\u0308r Links-Hypertrophie"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mÄssige amplitudenkriterien f#r linkshypertrophie",
+        "mässige amplitudenkriterien für linkshypertrophie",
+        "maessige amplitudenkriterien fuer linkshypertrophie",
+        "mÃ¤ssige amplitudenkriterien fÃ¼r linkshypertrophie",
+        "massige amplitudenkriterien fur linkshyperthrophie",
+        "ma\u0308ssige Amplituden-Kriterien fu\u0308r Links-Hypertrophie",
+    ],
+)
 def test_one_reading_of_all_spellings(text):
     assert statuses(text) == {"voltage criteria for left ventricular hypertrophy": "asserted"}
 
@@ -105,13 +118,33 @@ def test_statements():
     text = "Sinus rhythm. Baseline wander in lead(s) V1. Zzz qqq www. Edit: LMI 15, (NORM 50)"
     reading = kmerl.extract([text], details=True)[0]
     assert [(text[slice(*s.span)], s.kind) for s in reading.statements] == [
-        ("Sinus rhythm", "clinical"), ("Baseline wander in lead(s) V1", "technical"), ("Zzz qqq www", "unmatched"),
-        ("Edit: LMI 15, (NORM 50", "technical")]
+        ("Sinus rhythm", "clinical"),
+        ("Baseline wander in lead(s) V1", "technical"),
+        ("Zzz qqq www", "unmatched"),
+        ("Edit: LMI 15, (NORM 50", "technical"),
+    ]
     assert [f.entity for f in reading.findings] == ["sinus rhythm"]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\x00\x01\xff", "\ud800", "\udfff sinus rhythm \ud83d", "?" * 1000, "." * 1000,
-                                  "(s)(n)((((", "a" * 10000, "t " * 5000, "no " * 3000, "##", "#\ufffd", "v1,v2" * 500])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\x00\x01\xff",
+        "\ud800",
+        "\udfff sinus rhythm \ud83d",
+        "?" * 1000,
+        "." * 1000,
+        "(s)(n)((((",
+        "a" * 10000,
+        "t " * 5000,
+        "no " * 3000,
+        "##",
+        "#\ufffd",
+        "v1,v2" * 500,
+    ],
+)
 def test_any_text_is_safe(text):
     for finding in kmerl.extract([text])[0]:
         assert 0 <= finding.span[0] < finding.span[1] <= len(text)
@@ -119,7 +152,15 @@ def test_any_text_is_safe(text):
 
 def test_random_bytes_and_a_huge_report():
     rng = random.Random(0)
-    words = [f.name for f in kmerl.Vocabulary.default().entities] + ["no", "möglich", "with", ".", "\x00", "(", "#"]
+    words = [f.name for f in kmerl.Vocabulary.default().entities] + [
+        "no",
+        "möglich",
+        "with",
+        ".",
+        "\x00",
+        "(",
+        "#",
+    ]
     for _ in range(200):
         text = bytes(rng.randrange(256) for _ in range(200)).decode("latin-1")
         text += " ".join(rng.choice(words) for _ in range(30))
@@ -150,8 +191,9 @@ def test_label_matrix_has_the_superclasses():
     drop, keep = label_matrix(texts), label_matrix(texts, hedged="keep")
     assert drop.dtype == np.uint8 and drop.shape == (4, len(vocabulary))
     names = np.array(list(vocabulary))
-    assert set(names[drop[0] == 1]) == set(vocabulary.closure(
-        ["anteroseptal myocardial infarction", "old myocardial infarction"]))
+    assert set(names[drop[0] == 1]) == set(
+        vocabulary.closure(["anteroseptal myocardial infarction", "old myocardial infarction"])
+    )
     assert not drop[1:].any() and not keep[2:].any()
     assert set(names[keep[1] == 1]) == set(vocabulary.closure(["LVH"]))
 

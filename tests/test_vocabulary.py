@@ -39,7 +39,13 @@ def test_iterating_gives_canonical_names(vocabulary):
 def test_every_class_name_is_known(vocabulary):
     table = kmerl.class_names()
     assert {task: len(names) for task, names in table.items()} == {
-        "ptbxl-super": 5, "ptbxl-sub": 23, "ptbxl-form": 19, "ptbxl-rhythm": 12, "cpsc2018": 9, "csn": 38}
+        "ptbxl-super": 5,
+        "ptbxl-sub": 23,
+        "ptbxl-form": 19,
+        "ptbxl-rhythm": 12,
+        "cpsc2018": 9,
+        "csn": 38,
+    }
     assert len({code for names in table.values() for code in names}) == 86
     for task, names in table.items():
         for code, name in names.items():
@@ -49,24 +55,49 @@ def test_every_class_name_is_known(vocabulary):
         kmerl.class_names("mitbih")
 
 
-@pytest.mark.parametrize("name", [
-    "st/t change", "st-t change", "conduction disturbance", "hypertrophy", "normal ecg", "normal sinus rhythm",
-    "t wave inversion", "incomplete right bundle branch block", "myocardial ischemia", "poor R wave Progression",
-    "1st degree av block", "nonspecific intraventricular conduction disorder", "qwave abnormal", "low qrs voltages",
-    "left axis deviation", "pacing rhythm", "supraventricular premature beats", "sinus atrium to atrial wandering rhythm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "st/t change",
+        "st-t change",
+        "conduction disturbance",
+        "hypertrophy",
+        "normal ecg",
+        "normal sinus rhythm",
+        "t wave inversion",
+        "incomplete right bundle branch block",
+        "myocardial ischemia",
+        "poor R wave Progression",
+        "1st degree av block",
+        "nonspecific intraventricular conduction disorder",
+        "qwave abnormal",
+        "low qrs voltages",
+        "left axis deviation",
+        "pacing rhythm",
+        "supraventricular premature beats",
+        "sinus atrium to atrial wandering rhythm",
+    ],
+)
 def test_challenge_names(vocabulary, name):
     assert name in vocabulary
 
 
 def test_superclasses(vocabulary):
     assert vocabulary.above("anteroseptal myocardial infarction")[-2:] == (
-        "myocardial infarction", "anterior myocardial infarction")
+        "myocardial infarction",
+        "anterior myocardial infarction",
+    )
     assert set(vocabulary.closure(["IRBBB"])) == {
-        "incomplete right bundle branch block", "bundle branch block", "conduction disturbance"}
+        "incomplete right bundle branch block",
+        "bundle branch block",
+        "conduction disturbance",
+    }
     assert vocabulary.closure([]) == ()
     with pytest.raises(TypeError, match="single text"):
         vocabulary.closure("IRBBB")
-    assert {"myocardial infarction", "conduction disturbance", "hypertrophy"} <= set(vocabulary.superclass_names())
+    assert {"myocardial infarction", "conduction disturbance", "hypertrophy"} <= set(
+        vocabulary.superclass_names()
+    )
 
 
 def test_saved_and_loaded(vocabulary, tmp_path):
@@ -103,7 +134,8 @@ def test_every_fault_is_named_with_its_place():
         {"name": "A"},
         {"name": 5},
         [],
-        {"name": "d", "patterns": "text", "codes": []})
+        {"name": "d", "patterns": "text", "codes": []},
+    )
     found = faults(text)
     for part in (
         'line 5 ("a"): "synonyms", "en" must be a list of texts',
@@ -122,13 +154,24 @@ def test_every_fault_is_named_with_its_place():
 
 
 def test_duplicate_synonym_names_both_places():
-    found = faults(file({"name": "a", "synonyms": {"en": ["x  y"]}}, {"name": "b", "synonyms": {"de": ["X Y"]}}))
+    found = faults(
+        file({"name": "a", "synonyms": {"en": ["x  y"]}}, {"name": "b", "synonyms": {"de": ["X Y"]}})
+    )
     assert found == 'line 13 ("b"): synonym "X Y" also stands at line 5 ("a")'
 
 
-@pytest.mark.parametrize("pattern, message", [
-    ("{none} a", "no word list {none}"), ("a [b", "']' is missing"), ("<a", "'>' is missing"), ("a]", "without its opening"),
-    ("[a]", None), ("a||b", "a word was expected"), ("{a", "'}' is missing")])
+@pytest.mark.parametrize(
+    "pattern, message",
+    [
+        ("{none} a", "no word list {none}"),
+        ("a [b", "']' is missing"),
+        ("<a", "'>' is missing"),
+        ("a]", "without its opening"),
+        ("[a]", None),
+        ("a||b", "a word was expected"),
+        ("{a", "'}' is missing"),
+    ],
+)
 def test_patterns_that_cannot_be_read(pattern, message):
     if message is None:
         assert expand(pattern, {}) == ["a"]
@@ -153,18 +196,27 @@ def test_patterns_stand_for_phrases():
         expand(" ".join(["a|b|c|d"] * 10), {})
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "line 1, column 1: not JSON"),
-    ('{\n  "format": 1,\n}', "line 3"),
-    ("[]", "must hold one object"),
-    ('{"entities": []}', '"format" is None'),
-    ('{"format": "kmerl vocabulary 1", "entities": []}', "there is no entity"),
-    ('{"format": "kmerl vocabulary 1", "entities": 3}', '"entities" must be a list, is a number'),
-    ('{"format": "kmerl vocabulary 1", "words": {"a": [1]}, "entities": [{"name": "a"}]}', 'word list "a"'),
-    ('{"format": "kmerl vocabulary 1", "more": 1, "entities": [{"name": "a"}]}', 'unknown key "more"'),
-    ('{"format": "kmerl vocabulary 1", "entities": [{"name": "a", "name": "b"}]}', 'key "name" stands twice'),
-    ("[" * 100000, "nested too deeply"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "line 1, column 1: not JSON"),
+        ('{\n  "format": 1,\n}', "line 3"),
+        ("[]", "must hold one object"),
+        ('{"entities": []}', '"format" is None'),
+        ('{"format": "kmerl vocabulary 1", "entities": []}', "there is no entity"),
+        ('{"format": "kmerl vocabulary 1", "entities": 3}', '"entities" must be a list, is a number'),
+        (
+            '{"format": "kmerl vocabulary 1", "words": {"a": [1]}, "entities": [{"name": "a"}]}',
+            'word list "a"',
+        ),
+        ('{"format": "kmerl vocabulary 1", "more": 1, "entities": [{"name": "a"}]}', 'unknown key "more"'),
+        (
+            '{"format": "kmerl vocabulary 1", "entities": [{"name": "a", "name": "b"}]}',
+            'key "name" stands twice',
+        ),
+        ("[" * 100000, "nested too deeply"),
+    ],
+)
 def test_files_that_are_no_vocabulary(text, message):
     assert message in faults(text)
 
