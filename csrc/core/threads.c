@@ -10,15 +10,21 @@
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* OpenMP's threads do not survive a fork: a child that asked for them would wait for ever. */
-static int forked;
-static int used;
-static int registered;
+static atomic_int forked;
+static atomic_int used;
+static pthread_once_t watching = PTHREAD_ONCE_INIT;
 
 static void in_child(void)
 {
     forked = used;
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, in_child);
 }
 #endif
 
@@ -45,10 +51,7 @@ void km_threads_run(int threads, int count, km_task *task, void *context)
         threads = count;
 #ifdef _OPENMP
     if (threads > 1 && !forked) {
-        if (!registered) {
-            registered = 1;
-            pthread_atfork(NULL, NULL, in_child);
-        }
+        pthread_once(&watching, watch_forks);
         used = 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
         for (int i = 0; i < count; i++)
