@@ -34,6 +34,7 @@ BAD_INPUT = (
 INTERRUPTED = 130
 BATCH = 64  # recordings in memory
 ENDINGS = (".hea", ".dat", ".mat")
+LLM_SERVER = "http://127.0.0.1:8080/v1"
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -235,7 +236,11 @@ class _Annotations(Table):
 def _label_options(parser):
     add = parser.add_argument
     add("store", metavar="STORE")
-    add("--vocabulary", metavar="JSON", help="default: the vocabulary that comes with kmerl")
+    add(
+        "--vocabulary",
+        metavar="JSON",
+        help="default: the vocabulary that comes with kmerl; with --model one mined from the store's reports",
+    )
     add(
         "--hedged",
         choices=("drop", "keep"),
@@ -243,14 +248,24 @@ def _label_options(parser):
         help='findings like "possible ..." (default: drop)',
     )
     _add_quiet(parser)
+    add = parser.add_argument_group("a language model behind an OpenAI-compatible server").add_argument
+    add("--model", metavar="NAME", help="the model's name on the server (default: no language model)")
+    add("--base-url", metavar="URL", default=LLM_SERVER, help="report texts go there (default: %(default)s)")
+    add("--api-key-variable", metavar="NAME", help="environment variable that holds the server's key")
+    add("--unit", choices=("statement", "report"), default="statement", help="default: statement")
+    add("--verify", choices=("rules", "llm"), default="rules", help="default: rules")
+    add("--prompts", metavar="FOLDER", help="prompts of your own (docs/llm.md)")
+    add("--concurrency", metavar="N", type=int, default=4, help="requests under way at once (default: 4)")
+    add("--no-merge-synonyms", action="store_true", help="each name found is an entity")
+    add("--no-superclasses", action="store_true", help="no superclasses in a mined vocabulary")
 
 
 def _label(arguments):
     """Find in each report the entities that it asserts; they are what the model learns to answer."""
-    load = kmerl.Vocabulary.load
-    vocabulary = load(arguments.vocabulary) if arguments.vocabulary else kmerl.Vocabulary.default()
+    vocabulary = kmerl.Vocabulary.load(arguments.vocabulary) if arguments.vocabulary else None
+    extractor = "lexicon" if arguments.model is None else _language_model(arguments)
     store = kmerl.Store.open(arguments.store)
-    store.label(vocabulary, hedged=arguments.hedged, progress=not arguments.quiet)
+    store.label(vocabulary, extractor=extractor, hedged=arguments.hedged, progress=not arguments.quiet)
     labels, names = store.labels, list(store.entities)
     counts = labels.sum(axis=0, dtype=np.int64)
     found = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
@@ -260,7 +275,75 @@ def _label(arguments):
         f"most frequent: {', '.join(f'{names[k]} ({counts[k]:,})' for k in found[:8]) or 'none'}",
         f"{bare:,} of {len(store):,} recordings have none",
     )
+    if arguments.model is not None:
+        counts = extractor.counts
+        _say(
+            more=f"{counts['requests']:,} requests, "
+            f"{counts['prompt_tokens'] + counts['completion_tokens']:,} tokens, "
+            f"{counts['cached']:,} answers from before; "
+            f"{counts['unsupported']:,} of {counts['entities']:,} findings dropped as not in the text, "
+            f"{len(extractor.unanswered):,} texts without an answer"
+        )
     _next("embed", arguments.store, "--encoder", "FOLDER")
+
+
+def _language_model(arguments):
+    variable = arguments.api_key_variable
+    if variable is not None and not os.environ.get(variable):
+        raise ValueError(f"--api-key-variable: the environment variable {variable} is not set")
+    return kmerl.LLMExtractor(
+        arguments.base_url,
+        arguments.model,
+        None if variable is None else os.environ[variable],
+        unit=arguments.unit,
+        verify=arguments.verify,
+        prompts=arguments.prompts,
+        concurrency=arguments.concurrency,
+        merge_synonyms=not arguments.no_merge_synonyms,
+        superclasses=not arguments.no_superclasses,
+    )
+
+
+# ---- kmerl vocabulary ----
+
+
+def _vocabulary_options(parser):
+    add = parser.add_argument
+    add("what", choices=("review",), help="review: near-duplicates, as a table for you to decide")
+    add("vocabulary", metavar="VOCABULARY", help="a vocabulary (.json), or a text file with a name a line")
+    add("--encoder", metavar="FOLDER", help='a BERT in a Hugging Face folder, or "sample"')
+    add("--threshold", metavar="X", type=float, default=0.9, help="least cosine of a pair (default: 0.9)")
+    add("--pooling", choices=("cls", "mean", "pooler"), default="cls", help="default: cls")
+    add("--apply", metavar="CSV", help="merge what the edited table says")
+    add("--out", metavar="FILE", required=True, help="the table to make, or with --apply the new vocabulary")
+
+
+def _vocabulary(arguments):
+    """Propose near-duplicates in a vocabulary as a table (--encoder), or merge what the edited table says
+    (--apply)."""
+    from kmerl.vocabulary_review import read_names
+
+    if (arguments.encoder is None) == (arguments.apply is None):
+        arguments.parser.error("expected --encoder, to make a table, or --apply, to merge what it says")
+    vocabulary = read_names(arguments.vocabulary)
+    if arguments.apply is not None:
+        merged = kmerl.apply_review(vocabulary, arguments.apply)
+        merged.save(arguments.out)
+        gone = len(vocabulary) - len(merged)
+        _say(f"{arguments.out}: {len(merged):,} entities, {gone:,} merged into others")
+        _next("label", "STORE", "--vocabulary", arguments.out)
+        return
+    review = kmerl.review_vocabulary(
+        vocabulary, _text_encoder(arguments.encoder), threshold=arguments.threshold, pooling=arguments.pooling
+    )
+    review.save(arguments.out)
+    _say(
+        f"{arguments.out}: {len(review):,} pairs among {len(vocabulary):,} entities with a cosine of "
+        f"{arguments.threshold:g} or more",
+        *(f"{pair.similarity:.3f}  {pair.keep} | {pair.merge}" for pair in review.pairs[:5]),
+        'write "merge" or "keep" into the column decision of the table',
+    )
+    _next("vocabulary", "review", arguments.vocabulary, "--apply", arguments.out, "--out", "merged.json")
 
 
 # ---- kmerl embed ----
@@ -709,8 +792,9 @@ VERBS = {
         "find entities in a store's reports",
         _label_options,
         _label,
-        lambda a: "labels made before are kept",
+        lambda a: "labels made before are kept, and the answers of a language model",
     ),
+    "vocabulary": ("review a vocabulary's near-duplicates", _vocabulary_options, _vocabulary, _nothing),
     "embed": (
         "embed a store's reports and entities",
         _embed_options,

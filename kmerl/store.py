@@ -396,7 +396,9 @@ class Store:
         names = [row.get(name) for name in self.entities]
         if None in names:
             raise RuntimeError(
-                f"store {self.path!r} was labelled with another vocabulary after it was embedded; "
+                f"store {self.path!r} was labelled with another vocabulary after it was embedded: with "
+                f"{self.vocabulary.name!r}, while the embeddings are those of "
+                f"{self._meta['embeddings'].get('vocabulary_name', 'an earlier one')!r}; "
                 "run store.embed again"
             )
         index = self._index
@@ -469,9 +471,11 @@ class Store:
         Parameters
         ----------
         vocabulary : Vocabulary, optional
-            By default `kmerl.Vocabulary.default()`.
+            By default `kmerl.Vocabulary.default()`; with an extractor that can mine one, such as
+            `kmerl.LLMExtractor`, the vocabulary that it mines from the store's reports.
         extractor
-            As in `kmerl.extract`.
+            As in `kmerl.extract`. The answers of an `LLMExtractor` without a cache of its own are kept in the
+            store (``llm.sqlite``): a run that was cut off goes on.
         hedged : {"drop", "keep"}
             Whether what a report only considers ("possible", "cannot rule out") counts as asserted.
         progress : bool

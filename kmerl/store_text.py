@@ -20,41 +20,51 @@ PROGRESS_FILE = "embedding.json"  # of an unfinished embedding: its key, and how
 # ---- labels ------------------------------------------------------------------------------------------------
 
 
-def label(store, vocabulary, *, extractor, hedged, progress):
+def label_rows(texts, vocabulary, extractor, hedged):
+    """(n, Q) uint8: what an extractor finds asserted in texts, superclasses included."""
     from .extraction import extract, label_matrix
+
+    if extractor == "lexicon":
+        return label_matrix(texts, vocabulary, hedged)
+    counts = ("asserted", "hedged") if hedged == "keep" else ("asserted",)
+    column = {name: i for i, name in enumerate(vocabulary)}
+    rows = np.zeros((len(texts), len(column)), np.uint8)
+    for row, findings in zip(rows, extract(texts, vocabulary, extractor=extractor), strict=True):
+        for name in {finding.entity for finding in findings if finding.status in counts}:
+            row[column[name]] = 1
+            row[[column[above] for above in vocabulary.above(name)]] = 1
+    return rows
+
+
+def label(store, vocabulary, *, extractor, hedged, progress):
     from .vocabulary import Vocabulary
 
-    if vocabulary is None:
-        vocabulary = Vocabulary.default()
-    if not isinstance(vocabulary, Vocabulary):
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
         raise TypeError(f"vocabulary is a {type(vocabulary).__name__}, expected a kmerl.Vocabulary")
     if hedged not in ("drop", "keep"):
         raise ValueError(f"hedged is {hedged!r}, expected 'drop' or 'keep'")
-    counts = {"asserted"} | ({"hedged"} if hedged == "keep" else set())
-    names = list(vocabulary)
-    column = {name: i for i, name in enumerate(names)}
-    implied = {name: [column[name], *(column[above] for above in vocabulary.above(name))] for name in names}
-    text = vocabulary.to_json()
     reports = store._reports
     per_report = np.bincount(store._index["report"], minlength=reports)
-    positive = np.zeros((2, len(names)), np.int64)  # reports, recordings
-    sha = hashlib.sha256(text.encode())
 
     with durable.FolderLock(store.path, "store"):
+        if hasattr(extractor, "in_folder"):  # a language model's answers are kept in the store
+            extractor = extractor.in_folder(store.path)
+        if vocabulary is None and hasattr(extractor, "mine_vocabulary"):
+            vocabulary = extractor.mine_vocabulary(store.reports, hedged=hedged, progress=progress)
+        elif vocabulary is None:
+            vocabulary = Vocabulary.default()
+        if hasattr(extractor, "prepare"):
+            extractor.prepare(store.reports, vocabulary, progress)
+        names = list(vocabulary)
+        text = vocabulary.to_json()
+        positive = np.zeros((2, len(names)), np.int64)  # reports, recordings
+        sha = hashlib.sha256(text.encode())
         with durable.writing(os.path.join(store.path, NEW_LABELS)) as file:
             file.write(fmt.npy_header("u1", (reports, len(names))))
             with Progress(reports, "label", "reports", show=progress) as bar:
                 for start in range(0, reports, CHUNK):
                     texts = chunk(store, start)
-                    if extractor == "lexicon":
-                        rows = label_matrix(texts, vocabulary, hedged)
-                    else:
-                        rows = np.zeros((len(texts), len(names)), np.uint8)
-                        found = extract(texts, vocabulary, extractor=extractor)
-                        for row, findings in zip(rows, found, strict=True):
-                            for finding in findings:
-                                if finding.status in counts:
-                                    row[implied[finding.entity]] = 1
+                    rows = label_rows(texts, vocabulary, extractor, hedged)
                     file.write(rows)
                     sha.update(rows)
                     positive[0] += rows.sum(axis=0, dtype=np.int64)
@@ -67,9 +77,12 @@ def label(store, vocabulary, *, extractor, hedged, progress):
             "entities": len(names),
             "extractor": extractor if isinstance(extractor, str) else extractor_name(extractor),
             "hedged": hedged,
+            "vocabulary_name": vocabulary.name,
             "vocabulary_sha256": vocabulary.hash,
             "sha256": sha.hexdigest(),
         }
+        if hasattr(extractor, "provenance"):
+            about["provenance"] = extractor.provenance()
 
         def change(db):
             db.execute("DELETE FROM entities")
@@ -160,6 +173,7 @@ def embed(store, encoder, *, report_pooling, query_pooling, progress):
             "reports": reports_name,
             "texts": texts_name,
             "sha256": sha.hexdigest(),
+            "vocabulary_name": store.vocabulary.name,
         }
 
         def change(db):
