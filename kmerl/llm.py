@@ -191,7 +191,7 @@ class LLMExtractor:
         other = copy.copy(self)
         other._cache = AnswerCache(os.path.join(os.fspath(folder), FILE))
         other._client = copy.copy(self._client)
-        other._client.cache = other._cache
+        other._client.cache, other._client._connection = other._cache, None
         return other
 
     def provenance(self):

@@ -14,6 +14,7 @@ __all__ = ["AnswerCache", "digest"]
 FILE = "llm.sqlite"  # in a store's folder
 APPLICATION = 0x6B6D6C61  # SQLite's application_id: "kmla"
 FORMAT = 1
+SYNCHRONOUS = "NORMAL"  # a killed process loses nothing
 SCHEMA = """
 CREATE TABLE answers (
     stage TEXT NOT NULL,
@@ -69,7 +70,7 @@ class AnswerCache:
             self.path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False
         )
         try:
-            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
             db.execute("BEGIN IMMEDIATE")  # two processes may make the file at the same time
             application = db.execute("PRAGMA application_id").fetchone()[0]
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

@@ -2,8 +2,8 @@
 
 What happens to a request that fails:
 
-- no connection, cut off, time-out, 408, 409, 425, 429, 5xx: asked again, after a time that doubles (or that
-  the server names), `retries` times; then the run ends with an OSError, and goes on where it is started again;
+- no connection, cut off, time-out, 408, 409, 425, 429, 5xx: asked again, after a time that doubles (or
+  that the server names), `retries` times; then the run ends with an OSError, and goes on where it is started again;
 - an answer of the wrong shape: asked again with another seed, REPEATS times; then its text is unanswered;
 - 400, 413, 422: unanswered (the text may be too long); where nothing was answered before, the run ends;
 - 401, 403, 404: the run ends.
@@ -93,7 +93,7 @@ class Client:
         self.base_url = base_url
         self.server = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
         self.model, self.cache = model, cache
-        self._api_key = api_key
+        self._api_key, self._connection = api_key, None
         self._concurrency, self._retries, self._timeout = concurrency, retries, timeout
         self._temperature, self._seed, self._max_tokens = temperature, seed, max_tokens
         self._format, self._extra = response_format, dict(extra or {})
@@ -168,7 +168,7 @@ class Client:
 
         for _ in range(min(self._concurrency, len(questions))):
             threading.Thread(target=work, name="kmerl question", daemon=True).start()
-        answered, failed_in_a_row, tokens = bool(answers), 0, 0
+        answered, failed_in_a_row = bool(answers), 0
         try:
             for _ in questions:
                 question, outcome = outcomes.get()
@@ -176,50 +176,52 @@ class Client:
                     failed_in_a_row += 1
                     self._add(outcome.counts, unanswered=1)
                     if outcome.refused and not answered or failed_in_a_row >= IN_A_ROW:
-                        raise ValueError(
-                            f"{self._who()} gives no valid answers: {outcome}"
-                            + (f", {failed_in_a_row} times in a row" if failed_in_a_row > 1 else "")
-                            + (
-                                f"; try response_format other than {self._format!r}"
-                                if outcome.refused
-                                else ""
-                            )
-                        )
+                        raise self._no_good(outcome, failed_in_a_row)
                 elif isinstance(outcome, BaseException):
                     raise outcome
                 else:
-                    answers[question], content, served, counts = outcome
-                    self._add(counts)
-                    used = counts["prompt_tokens"], counts["completion_tokens"]
-                    self.cache.put(
-                        question.stage,
-                        self.model,
-                        question.prompt_key,
-                        question.text_key,
-                        content,
-                        served,
-                        used,
-                    )
+                    answers[question] = self._keep(question, outcome)
                     answered, failed_in_a_row = True, 0
-                    tokens += sum(used)
-                bar.update(1, tokens=tokens)
-        finally:
+                bar.update(1, tokens=self.counts["prompt_tokens"] + self.counts["completion_tokens"])
+        except BaseException:  # what has come is kept, what is under way is not waited for
             stop.set()
+            self._connection = None
             client.close()
+            while not outcomes.empty():
+                question, outcome = outcomes.get()
+                if not isinstance(outcome, BaseException):
+                    self._keep(question, outcome)
+            raise
+
+    def _keep(self, question, outcome):
+        answer, content, served, counts = outcome
+        self._add(counts)
+        used = counts["prompt_tokens"], counts["completion_tokens"]
+        key = question.prompt_key, question.text_key
+        self.cache.put(question.stage, self.model, *key, content, served, used)
+        return answer
+
+    def _no_good(self, outcome, count):
+        more = f", {count} times in a row" if count > 1 else ""
+        more += f"; try response_format other than {self._format!r}" if outcome.refused else ""
+        return ValueError(f"{self._who()} gives no valid answers: {outcome}{more}")
 
     def _add(self, counts, **more):
         for name, count in (*counts.items(), *more.items()):
             self.counts[name] += count
 
     def _connect(self):
+        if self._connection is not None:
+            return self._connection
         try:
             import openai
         except ImportError:
             raise ImportError('LLMExtractor needs the openai package: pip install "kmerl[llm]"') from None
         # Without a key of its own the package would send the one in the environment to any server.
-        return openai.OpenAI(
+        self._connection = openai.OpenAI(
             base_url=self.base_url, api_key=self._api_key or "none", max_retries=0, timeout=self._timeout
         )
+        return self._connection
 
     def _who(self):
         return f"the server at {self.server}, asked for model {self.model!r},"

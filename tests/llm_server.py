@@ -35,7 +35,7 @@ class Model:
 
     def verify(self, prompt):
         text, entity = re.search(r"Text:\n(.*)\n\nFinding: (.*)", prompt, re.S).groups()
-        before = text.lower().split(entity)[0]
+        before = text.lower().split(entity)[0].split(".")[-1]  # in its own sentence
         return {"answer": "NO" if "no " in before else "POSSIBLE" if "possible" in before else "YES"}
 
     def merge(self, prompt):
