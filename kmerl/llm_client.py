@@ -2,8 +2,8 @@
 
 What happens to a request that fails:
 
-- no connection, cut off, time-out, 408, 409, 425, 429, 5xx: asked again, after a time that doubles (or
-  that the server names), `retries` times; then the run ends with an OSError, and goes on where it is started again;
+- no connection, cut off, time-out, 408, 409, 425, 429, 5xx: asked again `retries` times, after a time that
+  doubles, or that the server names; then the run ends with an OSError, and goes on where it is started again;
 - an answer of the wrong shape: asked again with another seed, REPEATS times; then its text is unanswered;
 - 400, 413, 422: unanswered (the text may be too long); where nothing was answered before, the run ends;
 - 401, 403, 404: the run ends.
