@@ -1,9 +1,11 @@
-"""Every operation of csrc/ops/ops.h on the case list of the tests: microseconds, beside those of its NumPy form.
+"""Every operation of csrc/ops/ops.h on the case list of the tests: microseconds, beside those of its NumPy
+form.
 
     python benchmarks/bench_operations.py [--only attention] [--all]
 
-Without --all, the largest case of each operation: what one training step at batch 16 meets. NumPy's side is the twin
-of tests/twins.py in float32; some twins are written to be clear, not fast, and are left out. One thread each.
+Without --all, the largest case of each operation: what one training step at batch 16 meets. NumPy's side is
+the twin of tests/twins.py in float32; some twins are written to be clear, not fast, and are left out. One
+thread each.
 """
 
 import argparse
@@ -15,16 +17,23 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import twins
-from cases import CASES, GRADIENTS, SIZES, arguments
-from operations import Operations
+import twins  # noqa: E402
+from cases import CASES, GRADIENTS, SIZES, arguments  # noqa: E402
+from operations import Operations  # noqa: E402
 
-SLOW_TWINS = {"gelu_forward", "gelu_backward", "layernorm_backward", "batchnorm_backward", "tokens_backward", "infonce"}
+SLOW_TWINS = {
+    "gelu_forward",
+    "gelu_backward",
+    "layernorm_backward",
+    "batchnorm_backward",
+    "tokens_backward",
+    "infonce",
+}
 
 
 class Recorder(Operations):
@@ -32,13 +41,11 @@ class Recorder(Operations):
 
     def call(self, name, *values):
         pointers = []
-        for value, (kind, _, _) in zip(values, self.signatures[name][1]):
+        for value, (kind, _, _) in zip(values, self.signatures[name][1], strict=True):
             if isinstance(value, np.ndarray):
                 value = value.ctypes.data
-            pointers.append(value)
-        if kind == "km_dropout *":
-            pointers[-1] = None
-        self.last = self.functions[name], pointers, values      # values: keeps the arrays alive
+            pointers.append(None if kind == "km_dropout *" else value)
+        self.last = self.functions[name], pointers, values  # values: keeps the arrays alive
         return self.functions[name](*pointers)
 
 
@@ -59,7 +66,7 @@ def best(function, budget=0.2, repeats=5):
 def report(name, case, operations, twin_arguments):
     function, pointers, _ = operations.last
     ours = best(lambda: function(*pointers))
-    line = f"{name:20} {str(case)[len(case.operation) + 1:]:44.44} {1e6 * ours:10.1f} us"
+    line = f"{name:20} {str(case)[len(case.operation) + 1 :]:44.44} {1e6 * ours:10.1f} us"
     if name not in SLOW_TWINS:
         theirs = best(lambda: getattr(twins, name)(*twin_arguments))
         line += f"   NumPy {1e6 * theirs:10.1f} us   {theirs / ours:6.1f}x"
@@ -74,7 +81,7 @@ def run(case, operations):
     if case.operation in GRADIENTS:
         rule = GRADIENTS[case.operation]
         dy = np.ones_like(outputs[0])
-        known = dict(given, M=50, **dict(zip(("y",) + rule.saved, outputs)))
+        known = dict(given, M=50, **dict(zip(("y",) + rule.saved, outputs, strict=False)))
         values = [dy] + [known[name] for name in rule.takes]
         getattr(operations, rule.backward)(*values)
         report(rule.backward, case, operations, values)

@@ -1,16 +1,18 @@
 """Training and zero-shot inference of ViT-tiny: samples/s against the same step in PyTorch eager, float32.
 
-    python benchmarks/bench_train.py [--batch 16 64] [--threads 1 2] [--rounds 7] [--memory-batch 512] [--cpu-time]
+    python benchmarks/bench_train.py [--batch 16 64] [--threads 1 2] [--rounds 7] [--memory-batch 512]
+                                     [--cpu-time]
 
-Training: masks given (1 to 3 visible leads, 37 of 50 segments each), forward, both losses, backward, AdamW; 277
-entities. Inference: 12 leads, 50 segments each, 277 classes, batch 8. Both sides get the same arrays and parameters.
-PyTorch's side is tests/parity/reference.py: a padded batch with a key-padding mask, `scaled_dot_product_attention`,
-the fused AdamW; padding the batch is not counted. The part of the query network that does not see the ECG is
-computed once a step on both sides.
+Training: masks given (1 to 3 visible leads, 37 of 50 segments each), forward, both losses, backward, AdamW;
+277 entities. Inference: 12 leads, 50 segments each, 277 classes, batch 8. Both sides get the same arrays and
+parameters. PyTorch's side is tests/parity/reference.py: a padded batch with a key-padding mask,
+`scaled_dot_product_attention`, the fused AdamW; padding the batch is not counted. The part of the query
+network that does not see the ECG is computed once a step on both sides.
 
-Each side runs in a process of its own. Rounds alternate, each side first in every other one; what is printed is the
-median of the rounds, the ratio of the two medians, and the smallest and largest ratio within one round. On a busy
-machine --cpu-time counts the processor's seconds instead of the clock's, which means something for one thread only.
+Each side runs in a process of its own. Rounds alternate, each side first in every other one; what is printed
+is the median of the rounds, the ratio of the two medians, and the smallest and largest ratio within one
+round. On a busy machine --cpu-time counts the processor's seconds instead of the clock's, which means
+something for one thread only.
 """
 
 import argparse
@@ -28,7 +30,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "parity")]
 
-import model_cases
+import model_cases  # noqa: E402
 
 TEXT_WIDTH, ENTITIES = 768, 277
 
@@ -39,18 +41,24 @@ def make_batch(config, B, visible, kept, seed=0):
     segments = round(config["fs"] * config["seconds"]) // config["segment_samples"]
     lead, segment, offset = [], [], [0]
     for b in range(B):
-        for l in np.sort(rng.choice(12, visible[b % len(visible)], replace=False)):
-            lead += [l] * kept
+        for name in np.sort(rng.choice(12, visible[b % len(visible)], replace=False)):
+            lead += [name] * kept
             segment += list(np.sort(rng.choice(segments, kept, replace=False)))
         offset.append(len(lead))
 
     def normal(*shape):
         return rng.standard_normal(shape, np.float32)
 
-    return dict(patches=normal(len(lead), config["segment_samples"]), lead=np.array(lead, np.int32),
-                segment=np.array(segment, np.int32), offset=np.array(offset, np.int32), report=normal(B, TEXT_WIDTH),
-                report_id=np.arange(B), labels=(rng.random((B, ENTITIES)) < 0.05).astype(np.float32),
-                entities=normal(ENTITIES, TEXT_WIDTH))
+    return dict(
+        patches=normal(len(lead), config["segment_samples"]),
+        lead=np.array(lead, np.int32),
+        segment=np.array(segment, np.int32),
+        offset=np.array(offset, np.int32),
+        report=normal(B, TEXT_WIDTH),
+        report_id=np.arange(B),
+        labels=(rng.random((B, ENTITIES)) < 0.05).astype(np.float32),
+        entities=normal(ENTITIES, TEXT_WIDTH),
+    )
 
 
 def problem(task, B):
@@ -117,8 +125,9 @@ class Worker:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
         environment["OMP_NUM_THREADS"] = str(threads)
         command = [sys.executable, __file__, "--worker", side, task, str(B), str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         self.peak = 0.0
 
     def run(self, steps):
@@ -135,6 +144,10 @@ class Worker:
         self.process.wait()
 
 
+def label(task, B, threads):
+    return f"{task:6} batch {B:3}  {threads} thread{'s' if threads > 1 else ' '}"
+
+
 def compare(task, B, threads, rounds, seconds):
     """Prints one line: samples/s of both sides and their ratio."""
     sides = {"kmerl": Worker("kmerl", task, B, threads), "torch": Worker("torch", task, B, threads)}
@@ -149,10 +162,13 @@ def compare(task, B, threads, rounds, seconds):
     for worker in sides.values():
         worker.close()
     ours, theirs = (statistics.median(rates[side]) for side in ("kmerl", "torch"))
-    ratios = [a / b for a, b in zip(rates["kmerl"], rates["torch"])]
-    print(f"{task:9}  batch {B:3}  {threads} thread{'s'[:threads > 1]:1}  kmerl {ours:7.1f}/s  PyTorch {theirs:7.1f}/s  "
-          f"ratio {ours / theirs:.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
-          f"peak memory {sides['kmerl'].peak:.0f} and {sides['torch'].peak:.0f} MiB", flush=True)
+    ratios = [a / b for a, b in zip(rates["kmerl"], rates["torch"], strict=True)]
+    print(
+        f"{label(task, B, threads)}  kmerl {ours:7.1f}/s  PyTorch {theirs:7.1f}/s  "
+        f"ratio {ours / theirs:.2f} ({min(ratios):.2f} to {max(ratios):.2f})  "
+        f"peak memory {sides['kmerl'].peak:.0f} and {sides['torch'].peak:.0f} MiB",
+        flush=True,
+    )
 
 
 def alone(task, B, threads, rounds, seconds):
@@ -162,16 +178,21 @@ def alone(task, B, threads, rounds, seconds):
     steps = max(1, round(seconds / worker.run(1)))
     rates = [B * steps / worker.run(steps) for _ in range(rounds)]
     worker.close()
-    print(f"{task:9}  batch {B:3}  {threads} thread{'s'[:threads > 1]:1}  kmerl {statistics.median(rates):7.1f}/s "
-          f"({min(rates):.1f} to {max(rates):.1f})  peak memory {worker.peak:.0f} MiB", flush=True)
+    print(
+        f"{label(task, B, threads)}  kmerl {statistics.median(rates):7.1f}/s "
+        f"({min(rates):.1f} to {max(rates):.1f})  peak memory {worker.peak:.0f} MiB",
+        flush=True,
+    )
 
 
 def memory(B, threads):
     worker = Worker("kmerl", "train", B, threads)
     worker.run(2)
     worker.close()
-    print(f"train      batch {B:3}  kmerl's peak memory {worker.peak:.0f} MiB (the whole process, Python included)",
-          flush=True)
+    print(
+        f"{label('train', B, threads)}  kmerl's peak memory {worker.peak:.0f} MiB (the whole process)",
+        flush=True,
+    )
 
 
 def main(arguments=None):
@@ -185,7 +206,7 @@ def main(arguments=None):
     parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds; one thread only")
     given = parser.parse_args(arguments)
     if given.cpu_time:
-        os.environ["KMERL_BENCH_CPU_TIME"] = "1"        # for the workers
+        os.environ["KMERL_BENCH_CPU_TIME"] = "1"  # for the workers
         given.threads = [1]
     if given.worker:
         side, task, B, threads = given.worker

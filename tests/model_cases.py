@@ -1,8 +1,8 @@
 """Configurations, parameters and batches that every check of the whole model uses.
 
 A configuration is the dictionary that `_kmerl.Model` takes: each field of csrc/model/config.h as a number.
-Numbers are drawn by integer arithmetic (splitmix64), the same on every machine and under every NumPy version, so
-that the golden file needs to hold results only.
+Numbers are drawn by integer arithmetic (splitmix64), the same on every machine and under every NumPy version,
+so that the golden file needs to hold results only.
 """
 
 import zlib
@@ -11,19 +11,73 @@ import numpy as np
 
 # SPEC's defaults. The names of a choice in the order of its enum in csrc/model/config.h.
 DEFAULTS = dict(
-    fs=500.0, seconds=10.0, max_missing=0.2, normalisation=0, normalisation_scope=0, window=0,
-    segment_samples=100, tokenisation=0, lead_embedding=1, temporal_embedding=1, segment_masking=0, mask_ratio=0.25,
-    width=192, depth=12, heads=3, mlp_width=768, text_width=768,
-    projection_width=256, projection_norm=0, temperature=0.07, learn_temperature=0, contrast_directions=2,
-    contrast_positive=1, mask_duplicates=0, contrast_weight=1.0,
-    query_width=256, query_layers=4, query_heads=4, query_mlp_width=1024, isolate_queries=0, dropout=0.0,
-    query_reduction=0, query_weight=1.0,
-    lr=2e-4, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=1e-5, decay_all=1, clip=0.0, warmup_steps=0,
-    batch_size=512, epochs=50, seed=0, lanes=8, span_recordings=4, span_tokens=1024, memory_mb=1024,
+    fs=500.0,
+    seconds=10.0,
+    max_missing=0.2,
+    normalisation=0,
+    normalisation_scope=0,
+    window=0,
+    segment_samples=100,
+    tokenisation=0,
+    lead_embedding=1,
+    temporal_embedding=1,
+    segment_masking=0,
+    mask_ratio=0.25,
+    width=192,
+    depth=12,
+    heads=3,
+    mlp_width=768,
+    text_width=768,
+    projection_width=256,
+    projection_norm=0,
+    temperature=0.07,
+    learn_temperature=0,
+    contrast_directions=2,
+    contrast_positive=1,
+    mask_duplicates=0,
+    contrast_weight=1.0,
+    query_width=256,
+    query_layers=4,
+    query_heads=4,
+    query_mlp_width=1024,
+    isolate_queries=0,
+    dropout=0.0,
+    query_reduction=0,
+    query_weight=1.0,
+    lr=2e-4,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-8,
+    weight_decay=1e-5,
+    decay_all=1,
+    clip=0.0,
+    warmup_steps=0,
+    batch_size=512,
+    epochs=50,
+    seed=0,
+    lanes=8,
+    span_recordings=4,
+    span_tokens=1024,
+    memory_mb=1024,
     masked_leads=(0.0,) * 9 + (1 / 3, 1 / 3, 1 / 3),
 )
-SMALL = dict(seconds=2.0, width=64, depth=2, heads=1, mlp_width=96, text_width=24, projection_width=32,
-             query_width=40, query_layers=2, query_heads=2, query_mlp_width=72, batch_size=8, lanes=3, span_recordings=2, span_tokens=64)
+SMALL = dict(
+    seconds=2.0,
+    width=64,
+    depth=2,
+    heads=1,
+    mlp_width=96,
+    text_width=24,
+    projection_width=32,
+    query_width=40,
+    query_layers=2,
+    query_heads=2,
+    query_mlp_width=72,
+    batch_size=8,
+    lanes=3,
+    span_recordings=2,
+    span_tokens=64,
+)
 
 # Every option of SPEC 2, 5, 6 that changes the forward pass or the loss: one change of the default each.
 BATCH, LAYER, NONE = range(3)
@@ -76,20 +130,20 @@ def uniform(name, shape, scale=1.0):
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
     z ^= z >> np.uint64(31)
-    x = (z >> np.uint64(44)).astype(np.float64) / 2**19 - 1.0       # 20 bits
+    x = (z >> np.uint64(44)).astype(np.float64) / 2**19 - 1.0  # 20 bits
     return (x * scale).astype(np.float32).astype(np.float64).reshape(shape)
 
 
 def parameters(config):
-    """{name: float64 array}: no gain 1, no bias 0, so that each one's gradient matters.  The names and shapes of
-    csrc/model/params.h, written down a second time."""
+    """{name: float64 array}: no gain 1, no bias 0, so that each one's gradient matters.  The names and shapes
+    of csrc/model/params.h, written down a second time."""
     c = config
     C, F, D, R = c["width"], c["mlp_width"], c["text_width"], c["projection_width"]
     K, G, A = c["query_width"], c["query_mlp_width"], 64 * c["query_heads"]
     P = c["segment_samples"] * (12 if c["tokenisation"] else 1)
     M = round(c["fs"] * c["seconds"]) // c["segment_samples"]
     linear = {"encoder.tokens.weight": (C, P)}
-    embedding, norm = {}, ["encoder.norm"]
+    embedding, _norm = {}, ["encoder.norm"]
     if c["lead_embedding"]:
         embedding["encoder.tokens.lead"] = (12, C)
     if c["temporal_embedding"]:
@@ -98,24 +152,47 @@ def parameters(config):
     for i in range(c["depth"]):
         block = f"encoder.blocks.{i}."
         sizes.update({block + "norm1": C, block + "norm2": C})
-        for name, shape in (("attention.qkv", (3 * C, C)), ("attention.out", (C, C)), ("mlp.fc1", (F, C)),
-                            ("mlp.fc2", (C, F))):
+        for name, shape in (
+            ("attention.qkv", (3 * C, C)),
+            ("attention.out", (C, C)),
+            ("mlp.fc1", (F, C)),
+            ("mlp.fc2", (C, F)),
+        ):
             linear[block + name + ".weight"] = shape
-    linear.update({"ecg_projector.fc1.weight": (R, C), "ecg_projector.fc2.weight": (R, R),
-                   "text_projector.fc1.weight": (R, D), "text_projector.fc2.weight": (R, R),
-                   "query.projection.weight": (K, D), "query.memory.weight": (K, C), "query.classifier.weight": (1, K)})
+    linear.update(
+        {
+            "ecg_projector.fc1.weight": (R, C),
+            "ecg_projector.fc2.weight": (R, R),
+            "text_projector.fc1.weight": (R, D),
+            "text_projector.fc2.weight": (R, R),
+            "query.projection.weight": (K, D),
+            "query.memory.weight": (K, C),
+            "query.classifier.weight": (1, K),
+        }
+    )
     if c["projection_norm"] != NONE:
         sizes.update({"ecg_projector.norm1": R, "ecg_projector.norm2": R})
     for i in range(c["query_layers"]):
         layer = f"query.layers.{i}."
         sizes.update({layer + name: K for name in ("norm1", "norm2", "norm3")})
-        for name, shape in (("self_attention.qkv", (3 * A, K)), ("self_attention.out", (K, A)),
-                            ("cross_attention.q", (A, K)), ("cross_attention.kv", (2 * A, K)),
-                            ("cross_attention.out", (K, A)), ("mlp.fc1", (G, K)), ("mlp.fc2", (K, G))):
+        for name, shape in (
+            ("self_attention.qkv", (3 * A, K)),
+            ("self_attention.out", (K, A)),
+            ("cross_attention.q", (A, K)),
+            ("cross_attention.kv", (2 * A, K)),
+            ("cross_attention.out", (K, A)),
+            ("mlp.fc1", (G, K)),
+            ("mlp.fc2", (K, G)),
+        ):
             linear[layer + name + ".weight"] = shape
     values = {name: uniform(name, shape, 1.5 / np.sqrt(shape[1])) for name, shape in linear.items()}
-    values.update({name.replace(".weight", ".bias"): uniform(name + "bias", shape[:1], 0.2)
-                   for name, shape in linear.items() if name != "encoder.tokens.weight"})
+    values.update(
+        {
+            name.replace(".weight", ".bias"): uniform(name + "bias", shape[:1], 0.2)
+            for name, shape in linear.items()
+            if name != "encoder.tokens.weight"
+        }
+    )
     values.update({name: uniform(name, shape, 0.5) for name, shape in embedding.items()})
     values.update({name + ".weight": 1.0 + uniform(name, (size,), 0.3) for name, size in sizes.items()})
     values.update({name + ".bias": uniform(name + "bias", (size,), 0.3) for name, size in sizes.items()})
@@ -125,8 +202,8 @@ def parameters(config):
 
 
 def smooth_parameters(config):
-    """Parameters that keep each ReLU's inputs on one side of 0, half of them on each: the loss has no kinks nearby,
-    and its differences are as exact as the arithmetic."""
+    """Parameters that keep each ReLU's inputs on one side of 0, half of them on each: the loss has no kinks
+    nearby, and its differences are as exact as the arithmetic."""
     values = parameters(config)
     projector = "ecg_projector." + ("fc1" if config["projection_norm"] == NONE else "norm1") + ".bias"
     for name, x in values.items():
@@ -159,10 +236,10 @@ def batch(config, B=6, Q=7, name="batch", leads=(3, 1, 2, 12), short=True):
             lead += [0] * len(kept)
             segment += list(kept)
         else:
-            for l in np.argsort(uniform(f"{name}{b}leads", (12,)))[:leads[b % len(leads)]]:
-                own = M - 2 if short and b == 2 else M                   # a shorter recording
-                kept = np.flatnonzero(chance[l, :own] > -0.5)
-                lead += [l] * len(kept)
+            for which in np.argsort(uniform(f"{name}{b}leads", (12,)))[: leads[b % len(leads)]]:
+                own = M - 2 if short and b == 2 else M  # a shorter recording
+                kept = np.flatnonzero(chance[which, :own] > -0.5)
+                lead += [which] * len(kept)
                 segment += list(kept)
         offset.append(len(lead))
     T, D = len(lead), config["text_width"]
@@ -170,10 +247,16 @@ def batch(config, B=6, Q=7, name="batch", leads=(3, 1, 2, 12), short=True):
     report = uniform(name + "report", (B, D))
     if B > 4:
         report_id[4], report[4] = report_id[1], report[1]
-    return dict(patches=1.7 * uniform(name + "patches", (T, P * (12 if config["tokenisation"] else 1))),
-                lead=np.array(lead, np.int32), segment=np.array(segment, np.int32), offset=np.array(offset, np.int32),
-                report=report, report_id=report_id, labels=(uniform(name + "labels", (B, Q)) > 0.2).astype(np.float64),
-                entities=uniform(name + "entities", (Q, D)))
+    return dict(
+        patches=1.7 * uniform(name + "patches", (T, P * (12 if config["tokenisation"] else 1))),
+        lead=np.array(lead, np.int32),
+        segment=np.array(segment, np.int32),
+        offset=np.array(offset, np.int32),
+        report=report,
+        report_id=report_id,
+        labels=(uniform(name + "labels", (B, Q)) > 0.2).astype(np.float64),
+        entities=uniform(name + "entities", (Q, D)),
+    )
 
 
 def to_real(values, real):

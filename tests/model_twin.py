@@ -1,7 +1,8 @@
-"""The whole model of SPEC 2, 3, 5 and 6 in NumPy float64, one recording after the other: forward pass and losses.
+"""The whole model of SPEC 2, 3, 5 and 6 in NumPy float64, one recording after the other: forward pass and
+losses.
 
-Gradients of the whole loss are checked by differences of this forward pass and, in tests/parity, against PyTorch.
-No dropout: its masks belong to the core alone.
+Gradients of the whole loss are checked by differences of this forward pass and, in tests/parity, against
+PyTorch. No dropout: its masks belong to the core alone.
 """
 
 import numpy as np
@@ -29,8 +30,14 @@ def attend(q, k, v):
 
 def encode(config, p, patches, lead, segment):
     """z_e (T, C): the normed tokens of one recording (Eq. 1-3, SPEC 3)."""
-    z = twins.tokens_forward(patches, lead, segment, p["encoder.tokens.weight"], p.get("encoder.tokens.lead"),
-                             p.get("encoder.tokens.temporal"))
+    z = twins.tokens_forward(
+        patches,
+        lead,
+        segment,
+        p["encoder.tokens.weight"],
+        p.get("encoder.tokens.lead"),
+        p.get("encoder.tokens.temporal"),
+    )
     for i in range(config["depth"]):
         block = f"encoder.blocks.{i}."
         q, k, v = np.split(linear(p, block + "attention.qkv", layernorm(p, block + "norm1", z)), 3, axis=1)
@@ -47,8 +54,10 @@ def query(config, p, entities, z_e):
     weights = []
     for i in range(config["query_layers"]):
         layer = f"query.layers.{i}."
-        a, k, v = np.split(linear(p, layer + "self_attention.qkv", layernorm(p, layer + "norm1", q)), 3, axis=1)
-        if config["isolate_queries"]:                   # each query sees itself alone
+        a, k, v = np.split(
+            linear(p, layer + "self_attention.qkv", layernorm(p, layer + "norm1", q)), 3, axis=1
+        )
+        if config["isolate_queries"]:  # each query sees itself alone
             mixed = v
         else:
             mixed = attend(a, k, v)
@@ -88,15 +97,22 @@ def forward(config, p, statistics, batch, training=False):
     """logits (B, Q), ecg and text (B, 256), features (B, C), attention: a list of (layers, Q, T_b)."""
     offset = batch["offset"]
     pooled, logits, attention = [], [], []
-    for start, stop in zip(offset[:-1], offset[1:]):
-        z_e = encode(config, p, batch["patches"][start:stop], batch["lead"][start:stop], batch["segment"][start:stop])
+    for start, stop in zip(offset[:-1], offset[1:], strict=True):
+        z_e = encode(
+            config, p, batch["patches"][start:stop], batch["lead"][start:stop], batch["segment"][start:stop]
+        )
         pooled.append(z_e.mean(0))
         answer, weights = query(config, p, batch["entities"], z_e)
         logits.append(answer)
         attention.append(weights)
     pooled = np.stack(pooled)
-    return dict(logits=np.stack(logits), ecg=project_ecg(config, p, statistics, pooled, training),
-                text=project_text(p, batch["report"]), features=pooled, attention=attention)
+    return dict(
+        logits=np.stack(logits),
+        ecg=project_ecg(config, p, statistics, pooled, training),
+        text=project_text(p, batch["report"]),
+        features=pooled,
+        attention=attention,
+    )
 
 
 def losses(config, p, statistics, batch):
@@ -104,9 +120,15 @@ def losses(config, p, statistics, batch):
     out = forward(config, p, statistics, batch, training=True)
     scale = np.exp(p["contrast.log_scale"][0]) if config["learn_temperature"] else 1.0 / config["temperature"]
     ids = batch["report_id"] if config["mask_duplicates"] else None
-    contrast = twins.infonce(out["ecg"], out["text"], scale, ids, config["contrast_directions"],
-                             config["contrast_positive"])[0]
+    contrast = twins.infonce(
+        out["ecg"], out["text"], scale, ids, config["contrast_directions"], config["contrast_positive"]
+    )[0]
     B, Q = batch["labels"].shape
-    query_loss = twins.bce(out["logits"], batch["labels"], 1.0)[0] / (B if config["query_reduction"] else B * Q)
-    return dict(contrast=contrast, query=query_loss,
-                total=config["contrast_weight"] * contrast + config["query_weight"] * query_loss)
+    query_loss = twins.bce(out["logits"], batch["labels"], 1.0)[0] / (
+        B if config["query_reduction"] else B * Q
+    )
+    return dict(
+        contrast=contrast,
+        query=query_loss,
+        total=config["contrast_weight"] * contrast + config["query_weight"] * query_loss,
+    )

@@ -1,8 +1,8 @@
 """The C operations as NumPy functions, reached through ctypes, with the signatures of tests/twins.py.
 
-Argument types are read from csrc/ops/ops.h, so that no signature is written twice. Every array goes to C inside
-a buffer with guard zones on both sides; outputs start as NaN. After the call a touched guard or a changed const
-array is an AssertionError.
+Argument types are read from csrc/ops/ops.h, so that no signature is written twice. Every array goes to C
+inside a buffer with guard zones on both sides; outputs start as NaN. After the call a touched guard or a
+changed const array is an AssertionError.
 """
 
 import ctypes
@@ -16,8 +16,12 @@ GUARD = 64  # elements on each side
 
 
 class Dropout(ctypes.Structure):
-    _fields_ = [("rate", ctypes.c_double), ("seed", ctypes.c_uint64), ("step", ctypes.c_uint32),
-                ("site", ctypes.c_uint64)]
+    _fields_ = [
+        ("rate", ctypes.c_double),
+        ("seed", ctypes.c_uint64),
+        ("step", ctypes.c_uint32),
+        ("site", ctypes.c_uint64),
+    ]
 
 
 def signatures():
@@ -39,7 +43,7 @@ def aligned_empty(n, dtype):
     size = np.dtype(dtype).itemsize
     raw = np.empty(n * size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start:start + n * size].view(dtype)
+    return raw[start : start + n * size].view(dtype)
 
 
 class Buffer:
@@ -50,11 +54,11 @@ class Buffer:
         self.array, self.written = array, False
         self.whole = aligned_empty(array.size + 2 * GUARD, array.dtype)
         self.whole.view(np.uint8)[:] = 0xA5
-        self.inside = self.whole[GUARD:GUARD + array.size]
+        self.inside = self.whole[GUARD : GUARD + array.size]
         self.inside[:] = array.ravel()
 
     def check(self, name):
-        for zone in (self.whole[:GUARD], self.whole[GUARD + self.array.size:]):
+        for zone in (self.whole[:GUARD], self.whole[GUARD + self.array.size :]):
             assert (zone.view(np.uint8) == 0xA5).all(), f"{name} was written out of bounds"
         if self.written:
             self.array[...] = self.inside.reshape(self.array.shape)
@@ -74,10 +78,16 @@ def slice_like(x, whole):
 
 
 class Operations:
-    """operations.<name>(...) takes and returns what twins.<name> does; operations.call(name, ...) is the C call."""
+    """operations.<name>(...) takes and returns what twins.<name> does; operations.call(name, ...) is the C
+    call."""
 
-    SCALARS = {"int": ctypes.c_int, "double": ctypes.c_double, "size_t": ctypes.c_size_t, "int64_t": ctypes.c_int64,
-               "void": None}
+    SCALARS = {
+        "int": ctypes.c_int,
+        "double": ctypes.c_double,
+        "size_t": ctypes.c_size_t,
+        "int64_t": ctypes.c_int64,
+        "void": None,
+    }
     POINTERS = {"double *": np.float64, "int32_t *": np.int32, "int64_t *": np.int64}
 
     def __init__(self, core):
@@ -95,8 +105,10 @@ class Operations:
     def call(self, name, *values):
         """The C function on NumPy arrays (views of C-contiguous arrays; None is NULL), guarded."""
         buffers, arguments = {}, []
-        assert len(values) == len(self.signatures[name][1]), f"{name} takes {len(self.signatures[name][1])} arguments"
-        for value, (kind, label, const) in zip(values, self.signatures[name][1]):
+        assert len(values) == len(self.signatures[name][1]), (
+            f"{name} takes {len(self.signatures[name][1])} arguments"
+        )
+        for value, (kind, label, const) in zip(values, self.signatures[name][1], strict=True):
             if kind in self.scalars or value is None:
                 arguments.append(value)
             elif kind == "km_dropout *":
@@ -123,8 +135,22 @@ class Operations:
     def gemm(self, y, a, b, alpha, beta, a_transposed=False, b_transposed=False):
         y = y.copy()
         K = a.shape[0] if a_transposed else a.shape[1]
-        self.call("gemm", y, y.shape[1], a, a.shape[1], a_transposed, b, b.shape[1], b_transposed,
-                  y.shape[0], y.shape[1], K, alpha, beta)
+        self.call(
+            "gemm",
+            y,
+            y.shape[1],
+            a,
+            a.shape[1],
+            a_transposed,
+            b,
+            b.shape[1],
+            b_transposed,
+            y.shape[0],
+            y.shape[1],
+            K,
+            alpha,
+            beta,
+        )
         return y
 
     def linear_forward(self, x, w, bias=None):
@@ -162,7 +188,9 @@ class Operations:
     def batchnorm_forward(self, x, gain, bias, running_mean, running_var, eps, momentum):
         (B, C), running_mean, running_var = x.shape, running_mean.copy(), running_var.copy()
         y, mean, rstd = self.new(B, C), self.new(C), self.new(C)
-        self.call("batchnorm_forward", y, mean, rstd, running_mean, running_var, x, gain, bias, B, C, eps, momentum)
+        self.call(
+            "batchnorm_forward", y, mean, rstd, running_mean, running_var, x, gain, bias, B, C, eps, momentum
+        )
         return y, mean, rstd, running_mean, running_var
 
     def batchnorm_backward(self, dy, x, mean, rstd, gain, into=None):
@@ -206,8 +234,23 @@ class Operations:
 
     def attention_forward(self, q, k, v, dropout=None):
         (Tq, H, E), out, lse = q.shape, self.new(*q.shape), self.new(q.shape[1], len(q))
-        self.call("attention_forward", out, lse, self.scratch(q, k), q, k, v, Tq, len(k), H, E, self.stride(q),
-                  self.stride(k), self.stride(out), dropout or Dropout())
+        self.call(
+            "attention_forward",
+            out,
+            lse,
+            self.scratch(q, k),
+            q,
+            k,
+            v,
+            Tq,
+            len(k),
+            H,
+            E,
+            self.stride(q),
+            self.stride(k),
+            self.stride(out),
+            dropout or Dropout(),
+        )
         return out, lse
 
     def attention_backward(self, dout, q, k, v, dropout=None):
@@ -215,14 +258,44 @@ class Operations:
         (Tq, H, E), (out, lse) = q.shape, self.attention_forward(q, k, v, dropout)
         wholes = {id(root(x)): self.new(*root(x).shape) for x in (q, k, v)}
         dq, dk, dv = (slice_like(x, wholes[id(root(x))]) for x in (q, k, v))
-        self.call("attention_backward", dq, dk, dv, self.scratch(q, k), dout, out, lse, q, k, v, Tq, len(k), H, E,
-                  self.stride(q), self.stride(k), self.stride(out), dropout or Dropout())
+        self.call(
+            "attention_backward",
+            dq,
+            dk,
+            dv,
+            self.scratch(q, k),
+            dout,
+            out,
+            lse,
+            q,
+            k,
+            v,
+            Tq,
+            len(k),
+            H,
+            E,
+            self.stride(q),
+            self.stride(k),
+            self.stride(out),
+            dropout or Dropout(),
+        )
         return dq, dk, dv
 
     def attention_weights(self, q, k):
         (Tq, H, E), weights = q.shape, self.new(len(q), len(k))
-        self.call("attention_weights", weights, self.scratch(q, k), q, k, Tq, len(k), H, E, self.stride(q),
-                  self.stride(k))
+        self.call(
+            "attention_weights",
+            weights,
+            self.scratch(q, k),
+            q,
+            k,
+            Tq,
+            len(k),
+            H,
+            E,
+            self.stride(q),
+            self.stride(k),
+        )
         return weights
 
     def dropout_forward(self, x, dropout):
@@ -236,7 +309,7 @@ class Operations:
         return y
 
     def pool_backward(self, dy, offset, into=None, add=0):
-        dx, = into or (self.new(offset[-1], dy.shape[1]),)
+        (dx,) = into or (self.new(offset[-1], dy.shape[1]),)
         self.call("pool_backward", dx, dy, offset, *dy.shape, add)
         return dx
 
@@ -268,8 +341,21 @@ class Operations:
     def infonce(self, ecg, text, scale, same_text=None, directions=2, positive=1):
         B, C = ecg.shape
         d_ecg, d_text, d_scale = self.new(B, C), self.new(B, C), np.zeros(1)
-        loss = self.call("infonce", d_ecg, d_text, d_scale, self.new(2 * B * B + 2 * B), ecg, text, scale, same_text,
-                         B, C, directions, positive)
+        loss = self.call(
+            "infonce",
+            d_ecg,
+            d_text,
+            d_scale,
+            self.new(2 * B * B + 2 * B),
+            ecg,
+            text,
+            scale,
+            same_text,
+            B,
+            C,
+            directions,
+            positive,
+        )
         return loss, d_ecg, d_text, d_scale[0]
 
     def bce(self, z, y, weight):

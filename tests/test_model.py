@@ -1,4 +1,5 @@
-"""The whole model of the C core: against its NumPy twin, differences of its loss, a golden file, and by its properties.
+"""The whole model of the C core: against its NumPy twin, differences of its loss, a golden file, and by its
+properties.
 
 The twin is tests/model_twin.py, the configurations are those of tests/model_cases.py. PyTorch's word on the
 gradients is in tests/parity.
@@ -50,11 +51,16 @@ def subset(batch, recordings):
     spans = [np.arange(batch["offset"][b], batch["offset"][b + 1]) for b in recordings]
     tokens = np.concatenate(spans)
     offset = np.concatenate([[0], np.cumsum([len(span) for span in spans])]).astype(np.int32)
-    return dict(batch, offset=offset, **{name: batch[name][tokens] for name in ("patches", "lead", "segment")},
-                **{name: batch[name][list(recordings)] for name in ("report", "report_id", "labels")})
+    return dict(
+        batch,
+        offset=offset,
+        **{name: batch[name][tokens] for name in ("patches", "lead", "segment")},
+        **{name: batch[name][list(recordings)] for name in ("report", "report_id", "labels")},
+    )
 
 
 # ---------------------------------------------------------------------------------------------- parameters
+
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_parameters_are_those_of_the_specification(core, option):
@@ -86,7 +92,7 @@ def test_initial_values(core):
             assert abs(x.std() - 0.02) < 4 * 0.02 / np.sqrt(2 * x.size)
             assert np.abs(x).max() > 0.04, "an embedding's normal distribution is not truncated"
         elif x.ndim == 2:
-            spread = 0.02 * 0.8796                                  # of a normal cut off at two deviations
+            spread = 0.02 * 0.8796  # of a normal cut off at two deviations
             assert np.abs(x).max() <= 0.02 * 2.0001
             assert abs(x.std() - spread) < 5 * spread / np.sqrt(2 * x.size)
             assert abs(x.mean()) < 5 * spread / np.sqrt(x.size)
@@ -124,7 +130,8 @@ def test_parameters_are_copies_and_come_back_as_set(either):
 
 # ------------------------------------------------------------------------------------- against the NumPy twin
 
-@functools.lru_cache(maxsize=None)
+
+@functools.cache
 def twin(option):
     """Outputs and losses of the NumPy twin."""
     config = configuration(**OPTIONS[option])
@@ -155,11 +162,14 @@ def test_losses_agree_with_twin(either, option):
 
 # ----------------------------------------------------------------------------------------------- its gradient
 
+
 def directional(model, parameters, batch, direction, h, **keywords):
     """(total(p + h u) - total(p - h u)) / 2h to fourth order, through the core's own loss."""
+
     def total(step):
-        model.set_parameters({name: x + step * direction[name] if name in direction else x
-                              for name, x in parameters.items()})
+        model.set_parameters(
+            {name: x + step * direction[name] if name in direction else x for name, x in parameters.items()}
+        )
         return model.loss_and_gradients(batch, **keywords)[0]["total"]
 
     slope = (8 * (total(h) - total(-h)) - (total(2 * h) - total(-2 * h))) / (12 * h)
@@ -191,8 +201,12 @@ def test_gradient_of_each_parameter_along_a_random_direction(core64):
     rng = np.random.default_rng(2)
     for name, gradient in gradients.items():
         direction = {name: rng.standard_normal(gradient.shape) / np.sqrt(gradient.size)}
-        error = abs(directional(model, parameters, batch, direction, 1e-3) - (gradient * direction[name]).sum())
-        assert error < 1e-8 * max(np.linalg.norm(gradient) / np.sqrt(gradient.size), 1e-2), f"{name}: {error:.1e}"
+        error = abs(
+            directional(model, parameters, batch, direction, 1e-3) - (gradient * direction[name]).sum()
+        )
+        assert error < 1e-8 * max(np.linalg.norm(gradient) / np.sqrt(gradient.size), 1e-2), (
+            f"{name}: {error:.1e}"
+        )
 
 
 def test_gradient_with_dropout(core64):
@@ -213,17 +227,24 @@ def test_gradient_with_dropout(core64):
 def test_loss_and_gradients_change_nothing(either):
     config = configuration()
     model, batch = build(either, config), batch_for(either, config)
-    before = [{name: x.tobytes() for name, x in values.items()} for values in (model.parameters(), model.statistics())]
+    before = [
+        {name: x.tobytes() for name, x in values.items()}
+        for values in (model.parameters(), model.statistics())
+    ]
     copies = {name: x.tobytes() for name, x in batch.items()}
     first, second = model.loss_and_gradients(batch), model.loss_and_gradients(batch)
     assert first[0] == second[0]
     assert all((first[1][name] == second[1][name]).all() for name in first[1])
-    after = [{name: x.tobytes() for name, x in values.items()} for values in (model.parameters(), model.statistics())]
+    after = [
+        {name: x.tobytes() for name, x in values.items()}
+        for values in (model.parameters(), model.statistics())
+    ]
     assert before == after
     assert copies == {name: x.tobytes() for name, x in batch.items()}
 
 
 # ------------------------------------------------------------------------------------------------ properties
+
 
 def same_bits(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
@@ -234,9 +255,15 @@ def test_lead_order_never_matters(core64):
     config = configuration()
     model, batch = build(core64, config), batch_for(core64, config)
     rng = np.random.default_rng(4)
-    order = np.concatenate([rng.permutation(np.arange(start, stop))
-                            for start, stop in zip(batch["offset"][:-1], batch["offset"][1:])])
-    shuffled = dict(batch, **{name: np.ascontiguousarray(batch[name][order]) for name in ("patches", "lead", "segment")})
+    order = np.concatenate(
+        [
+            rng.permutation(np.arange(start, stop))
+            for start, stop in zip(batch["offset"][:-1], batch["offset"][1:], strict=True)
+        ]
+    )
+    shuffled = dict(
+        batch, **{name: np.ascontiguousarray(batch[name][order]) for name in ("patches", "lead", "segment")}
+    )
     for name, x in forward(model, batch).items():
         if name in ("logits", "ecg", "text", "features"):
             assert relative_error(forward(model, shuffled)[name], x) < 1e-12, name
@@ -261,7 +288,7 @@ def test_swapping_the_signals_of_two_leads_matters(core64):
     config = configuration()
     model, batch = build(core64, config), batch_for(core64, config, leads=(2,))
     swapped = dict(batch, lead=batch["lead"].copy())
-    for start, stop in zip(batch["offset"][:-1], batch["offset"][1:]):
+    for start, stop in zip(batch["offset"][:-1], batch["offset"][1:], strict=True):
         lead = batch["lead"][start:stop]
         one, other = np.unique(lead)
         swapped["lead"][start:stop] = np.where(lead == one, other, one)
@@ -282,11 +309,22 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(either):
 
 def test_an_answer_does_not_depend_on_spans_lanes_or_memory(either):
     batch, answers = batch_for(either, configuration()), []
-    for changes in (dict(), dict(span_tokens=1), dict(span_tokens=100_000, span_recordings=1000), dict(lanes=1),
-                    dict(lanes=7), dict(memory_mb=1)):
+    for changes in (
+        dict(),
+        dict(span_tokens=1),
+        dict(span_tokens=100_000, span_recordings=1000),
+        dict(lanes=1),
+        dict(lanes=7),
+        dict(memory_mb=1),
+    ):
         config = configuration(**changes)
-        answers.append({name: x for name, x in forward(build(either, config), batch).items()
-                        if name in ("logits", "ecg", "text", "features")})
+        answers.append(
+            {
+                name: x
+                for name, x in forward(build(either, config), batch).items()
+                if name in ("logits", "ecg", "text", "features")
+            }
+        )
     assert all(same_bits(answers[0], answer) for answer in answers)
 
 
@@ -294,8 +332,12 @@ def test_class_order_never_matters(core64):
     config = configuration()
     model, batch = build(core64, config), batch_for(core64, config, Q=11)
     order = np.random.default_rng(5).permutation(11)
-    permuted = dict(batch, entities=batch["entities"][order], labels=np.ascontiguousarray(batch["labels"][:, order]))
-    assert relative_error(forward(model, permuted)["logits"], forward(model, batch)["logits"][:, order]) < 1e-12
+    permuted = dict(
+        batch, entities=batch["entities"][order], labels=np.ascontiguousarray(batch["labels"][:, order])
+    )
+    assert (
+        relative_error(forward(model, permuted)["logits"], forward(model, batch)["logits"][:, order]) < 1e-12
+    )
     (a, da), (b, db) = model.loss_and_gradients(batch), model.loss_and_gradients(permuted)
     assert a["total"] == pytest.approx(b["total"], rel=1e-12)
     assert all(np.abs(da[name] - db[name]).max() < 1e-11 for name in da)
@@ -306,9 +348,20 @@ def test_other_classes_matter_unless_queries_are_isolated(core64, isolated):
     config = configuration(isolate_queries=isolated)
     model, batch = build(core64, config), batch_for(core64, config)
     together = forward(model, batch)["logits"]
-    alone = np.concatenate([forward(model, dict(batch, entities=batch["entities"][i:i + 1],
-                                               labels=np.ascontiguousarray(batch["labels"][:, i:i + 1])))["logits"]
-                            for i in range(len(batch["entities"]))], axis=1)
+    alone = np.concatenate(
+        [
+            forward(
+                model,
+                dict(
+                    batch,
+                    entities=batch["entities"][i : i + 1],
+                    labels=np.ascontiguousarray(batch["labels"][:, i : i + 1]),
+                ),
+            )["logits"]
+            for i in range(len(batch["entities"]))
+        ],
+        axis=1,
+    )
     difference = np.abs(alone - together).max()
     assert (difference < 1e-12) if isolated else (difference > 1e-4)
 
@@ -325,7 +378,8 @@ def test_packed_recordings_do_not_see_each_other(core64):
 
 
 def test_a_masked_token_equals_an_absent_one(core64):
-    """All tokens computed and the masked ones hidden from attention and mean (in NumPy) equal the packed rest."""
+    """All tokens computed and the masked ones hidden from attention and mean (in NumPy) equal the packed
+    rest."""
     config = configuration()
     p, batch = model_cases.parameters(config), model_cases.batch(config, B=1, leads=(3,))
     masked = model_cases.uniform("masked", (len(batch["lead"]),)) > 0.2
@@ -340,8 +394,11 @@ def test_a_masked_token_equals_an_absent_one(core64):
     finally:
         model_twin.attend = attend
     rest = np.flatnonzero(~masked)
-    packed = dict(batch, offset=np.array([0, len(rest)], np.int32),
-                  **{name: batch[name][rest] for name in ("patches", "lead", "segment")})
+    packed = dict(
+        batch,
+        offset=np.array([0, len(rest)], np.int32),
+        **{name: batch[name][rest] for name in ("patches", "lead", "segment")},
+    )
     assert relative_error(forward(build(core64, config), packed)["features"][0], z_e[~masked].mean(0)) < 1e-12
 
 
@@ -363,44 +420,60 @@ def test_memory_budget_changes_no_bit(either):
     results = []
     for megabytes in (1024, 1):
         config = configuration(width=128, heads=2, depth=4, memory_mb=megabytes, dropout=0.2)
-        results.append(build(either, config).loss_and_gradients(batch_for(either, config, B=24, leads=(12,)), step=2,
-                                                                recordings=np.arange(24)))
+        results.append(
+            build(either, config).loss_and_gradients(
+                batch_for(either, config, B=24, leads=(12,)), step=2, recordings=np.arange(24)
+            )
+        )
     assert results[0][0] == results[1][0]
     assert same_bits(results[0][1], results[1][1])
 
 
 class TestDropout:
-    def losses(self, core, seed=1, step=2, recordings=np.arange(6), **changes):
-        config = configuration(dropout=0.3, seed=seed, **changes)
-        return build(core, config).loss_and_gradients(batch_for(core, config), step=step, recordings=recordings)
+    def losses(self, core, seed=1, step=2, recordings=range(6)):
+        config, recordings = configuration(dropout=0.3, seed=seed), np.array(recordings, np.int64)
+        return build(core, config).loss_and_gradients(
+            batch_for(core, config), step=step, recordings=recordings
+        )
 
     def test_is_reproducible(self, either):
         (a, da), (b, db) = self.losses(either), self.losses(either)
         assert a == b and same_bits(da, db)
 
-    @pytest.mark.parametrize("change", [dict(seed=2), dict(step=3), dict(recordings=np.arange(6, 12))], ids=str)
+    @pytest.mark.parametrize(
+        "change", [dict(seed=2), dict(step=3), dict(recordings=np.arange(6, 12))], ids=str
+    )
     def test_depends_on_seed_step_and_recording(self, either, change):
         assert self.losses(either)[0]["query"] != self.losses(either, **change)[0]["query"]
 
     def test_does_not_touch_the_contrast_or_evaluation(self, core64):
         config = configuration(dropout=0.3)
         plain, batch = configuration(), batch_for(core64, config)
-        assert self.losses(core64)[0]["contrast"] == build(core64, plain).loss_and_gradients(batch)[0]["contrast"]
+        assert (
+            self.losses(core64)[0]["contrast"]
+            == build(core64, plain).loss_and_gradients(batch)[0]["contrast"]
+        )
         dropped, kept = forward(build(core64, config), batch), forward(build(core64, plain), batch)
         assert (dropped["logits"] == kept["logits"]).all()
 
     def test_is_on_average_what_it_drops_from(self, core64):
-        """The mean query loss over steps is near the loss without dropout: masks are scaled and not all the same."""
+        """The mean query loss over steps is near the loss without dropout: masks are scaled and not all the
+        same."""
         config = configuration(dropout=0.1)
         model, batch = build(core64, config), batch_for(core64, config)
-        values = np.array([model.loss_and_gradients(batch, step=step, recordings=np.arange(6))[0]["query"]
-                           for step in range(200)])
+        values = np.array(
+            [
+                model.loss_and_gradients(batch, step=step, recordings=np.arange(6))[0]["query"]
+                for step in range(200)
+            ]
+        )
         plain = build(core64, configuration()).loss_and_gradients(batch)[0]["query"]
         assert values.std() > 1e-3
         assert abs(values.mean() - plain) < 0.1 * plain
 
 
 # ------------------------------------------------------------------------------------------------ golden file
+
 
 @pytest.mark.parametrize("name", ["default", "options"])
 def test_golden_file(either, name):
@@ -433,8 +506,13 @@ def test_golden_steps(either, name):
     optimiser = either.Optimiser(model)
     for step, expected in enumerate(steps):
         warmup = config["warmup_steps"]
-        share = (step + 1) / warmup if step < warmup else \
-            0.5 * (1 + np.cos(np.pi * (step - warmup) / (len(steps) - warmup)))
+        share = (
+            (step + 1) / warmup
+            if step < warmup
+            else 0.5 * (1 + np.cos(np.pi * (step - warmup) / (len(steps) - warmup)))
+        )
         losses = optimiser.step(batch_for(either, config, name=f"step{step}"), config["lr"] * share)
         for key in ("contrast", "query", "total"):
-            assert losses[key] == pytest.approx(expected[key], rel=1e-4 if real_of(either) == np.float32 else 1e-8)
+            assert losses[key] == pytest.approx(
+                expected[key], rel=1e-4 if real_of(either) == np.float32 else 1e-8
+            )

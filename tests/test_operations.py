@@ -33,7 +33,7 @@ def assert_close(got, expected, tolerance, what="", floor=1e-30):
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape, what
     error = np.abs(got - expected).max() / max(np.abs(expected).max(), floor)
-    assert error <= tolerance, f"{what}: relative error {error:.2e}, allowed {tolerance:.0e}"    # NaN fails too
+    assert error <= tolerance, f"{what}: relative error {error:.2e}, allowed {tolerance:.0e}"  # NaN fails too
 
 
 def as_tuple(x):
@@ -42,13 +42,15 @@ def as_tuple(x):
 
 def double(values):
     """Arguments for a twin: real arrays in float64."""
-    return {name: x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
-            for name, x in values.items()}
+    return {
+        name: x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+        for name, x in values.items()
+    }
 
 
 def backward_arguments(case, given, outputs, dy):
     rule = GRADIENTS[case.operation]
-    known = dict(given, M=50, **dict(zip(("y",) + rule.saved, outputs)))
+    known = dict(given, M=50, **dict(zip(("y",) + rule.saved, outputs, strict=False)))
     return dict(dy=dy, **{name: known[name] for name in rule.takes})
 
 
@@ -57,13 +59,20 @@ def call_backward(table, case, given, outputs, dy):
     rule = GRADIENTS[case.operation]
     values = backward_arguments(case, given, outputs, dy)
     gradients = as_tuple(getattr(table, rule.backward)(*values.values()))
-    return {name: gradient for name, gradient in zip(rule.inputs, gradients) if given[name] is not None}
+    return {
+        name: gradient
+        for name, gradient in zip(rule.inputs, gradients, strict=True)
+        if given[name] is not None
+    }
 
 
 def test_every_operation_has_a_twin_and_a_case():
     backward = {rule.backward for rule in GRADIENTS.values()}
     for name in signatures():
-        if name in ("attention_scratch", "dropout_forward"):    # no arithmetic; tested through their properties below
+        if name in (
+            "attention_scratch",
+            "dropout_forward",
+        ):  # no arithmetic; tested through their properties below
             continue
         assert hasattr(twins, name), f"{name} has no twin"
         assert name in SIZES or name in backward, f"{name} has no case"
@@ -75,7 +84,7 @@ def test_agrees_with_twin(operations, case):
     got = as_tuple(getattr(operations, case.operation)(**given))
     expected = as_tuple(getattr(twins, case.operation)(**double(given)))
     assert len(got) == len(expected)
-    for i, (g, e) in enumerate(zip(got, expected)):
+    for i, (g, e) in enumerate(zip(got, expected, strict=True)):
         assert_close(g, e, tolerance(operations), f"output {i}")
 
 
@@ -85,8 +94,10 @@ def test_backward_agrees_with_twin(operations, case):
     outputs = [x.astype(operations.real) for x in as_tuple(getattr(twins, case.operation)(**double(given)))]
     dy = np.random.default_rng(1).standard_normal(outputs[0].shape, np.float32).astype(operations.real)
     got = call_backward(operations, case, given, outputs, dy)
-    expected = call_backward(twins, case, double(given), [x.astype(np.float64) for x in outputs], dy.astype(np.float64))
-    floor = np.abs(dy).max() if case.sizes.get("Tk") == 1 else 1e-30      # softmax of one score: no gradient
+    expected = call_backward(
+        twins, case, double(given), [x.astype(np.float64) for x in outputs], dy.astype(np.float64)
+    )
+    floor = np.abs(dy).max() if case.sizes.get("Tk") == 1 else 1e-30  # softmax of one score: no gradient
     for name in expected:
         assert_close(got[name], expected[name], 2 * tolerance(operations), f"d{name}", floor)
 
@@ -100,25 +111,24 @@ def central_difference(f, h):
 def test_gradient_agrees_with_central_differences(float64, case):
     """d/dh sum(dy y(x + h u)) = sum(dx u), for a random direction u of each input."""
     given = arguments(case, np.float64)
-    if case.operation == "relu_forward":                       # not differentiable at 0
+    if case.operation == "relu_forward":  # not differentiable at 0
         given["x"] += np.sign(given["x"]) * 0.1
     forward = getattr(float64, case.operation)
     outputs = as_tuple(forward(**given))
-    h = 1e-5 if case.operation == "batchnorm_forward" and case.sizes["B"] == 2 else 1e-3     # two rows may be close
+    two_rows = case.operation == "batchnorm_forward" and case.sizes["B"] == 2  # they may be close together
+    h = 1e-5 if two_rows else 1e-3
     rng = np.random.default_rng(2)
     dy = rng.standard_normal(outputs[0].shape)
     gradients = call_backward(float64, case, given, outputs, dy)
     for name, gradient in gradients.items():
         for _ in range(3):
-            u = rng.standard_normal(gradient.shape)
+            u, at = rng.standard_normal(gradient.shape), given[name].copy()
 
-            at = given[name].copy()
-
-            def shifted(h):
-                given[name][...] = at + h * u           # in place: q, k and v stay slices of one array
+            def shifted(h, x=given[name], at=at, u=u):
+                x[...] = at + h * u  # in place: q, k and v stay slices of one array
                 return (as_tuple(forward(**given))[0] * dy).sum()
 
-            size = np.sqrt((gradient**2).sum() * (u**2).sum() / u.size)      # what sum(dx u) amounts to
+            size = np.sqrt((gradient**2).sum() * (u**2).sum() / u.size)  # what sum(dx u) amounts to
             error = abs(central_difference(shifted, h) - (gradient * u).sum())
             given[name][...] = at
             assert error <= 1e-8 * max(size, 0.1), f"d{name}: {error:.1e} of {size:.1e}"
@@ -127,29 +137,51 @@ def test_gradient_agrees_with_central_differences(float64, case):
 @pytest.mark.parametrize("case", [case for case in CASES if case.operation == "infonce"], ids=str)
 def test_infonce_gradient_agrees_with_central_differences(float64, case):
     given = arguments(case, np.float64)
-    gradients = dict(zip(("ecg", "text", "scale"), float64.infonce(**given)[1:]))
+    gradients = dict(zip(("ecg", "text", "scale"), float64.infonce(**given)[1:], strict=True))
     rng = np.random.default_rng(3)
     for name, gradient in gradients.items():
         u = rng.standard_normal(np.shape(gradient))
-        value = central_difference(lambda h: float64.infonce(**dict(given, **{name: given[name] + h * u}))[0], 1e-5)
+
+        def shifted(h, name=name, u=u):
+            return float64.infonce(**{**given, name: given[name] + h * u})[0]
+
+        value = central_difference(shifted, 1e-5)
         assert abs(value - (gradient * u).sum()) <= 1e-8 * max(np.abs(gradient).max() * np.size(u), 1.0), name
 
 
 def test_bce_gradient_agrees_with_central_differences(float64):
-    given = arguments(next(case for case in CASES if case.operation == "bce" and case.sizes["n"] == 17), np.float64)
+    given = arguments(
+        next(case for case in CASES if case.operation == "bce" and case.sizes["n"] == 17), np.float64
+    )
     _, dz = float64.bce(**given)
     for i in range(17):
-        u = np.eye(17)[i]
-        value = central_difference(lambda h: float64.bce(given["z"] + h * u, given["y"], 1.0)[0], 1e-3)
+
+        def shifted(h, u=np.eye(17)[i]):  # noqa: B008
+            return float64.bce(given["z"] + h * u, given["y"], 1.0)[0]
+
+        value = central_difference(shifted, 1e-3)
         assert abs(given["weight"] * value - dz[i]) < 1e-10
 
 
 # What a twin does not say: what is added to, what may be NULL, what may be in place, strides, dropout.
 
-@pytest.mark.parametrize("forward, activations, add", [
-    ("linear_forward", 1, 0), ("linear_forward", 1, 1), ("tokens_forward", 0, None), ("layernorm_forward", 1, 0),
-    ("layernorm_forward", 1, 1), ("batchnorm_forward", 1, None), ("pool_forward", 1, 0), ("pool_forward", 1, 1)])
-def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(operations, forward, activations, add):
+
+@pytest.mark.parametrize(
+    "forward, activations, add",
+    [
+        ("linear_forward", 1, 0),
+        ("linear_forward", 1, 1),
+        ("tokens_forward", 0, None),
+        ("layernorm_forward", 1, 0),
+        ("layernorm_forward", 1, 1),
+        ("batchnorm_forward", 1, None),
+        ("pool_forward", 1, 0),
+        ("pool_forward", 1, 1),
+    ],
+)
+def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(
+    operations, forward, activations, add
+):
     case = next(case for case in CASES if case == (forward, SIZES[forward][-1]))
     given = arguments(case, operations.real)
     outputs = [x.astype(operations.real) for x in as_tuple(getattr(twins, forward)(**double(given)))]
@@ -159,8 +191,10 @@ def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(oper
     backward = getattr(operations, GRADIENTS[forward].backward)
     once = as_tuple(backward(*values))
     start = [rng.standard_normal(x.shape, np.float32).astype(operations.real) for x in once]
-    again = as_tuple(backward(*values, into=[x.copy() for x in start], **({} if add is None else {"add": add})))
-    for i, (before, alone, after) in enumerate(zip(start, once, again)):
+    again = as_tuple(
+        backward(*values, into=[x.copy() for x in start], **({} if add is None else {"add": add}))
+    )
+    for i, (before, alone, after) in enumerate(zip(start, once, again, strict=True)):
         added = i >= activations or add
         assert_close(after, alone + before if added else alone, 2 * tolerance(operations), f"result {i}")
 
@@ -173,17 +207,21 @@ def test_linear_backward_leaves_out_what_is_null(operations):
         into = [operations.new(9, 7), operations.zeros(5, 7), operations.zeros(5)]
         into[left_out] = None
         operations.call("linear_backward", *into, dy, x, w, 9, 5, 7, 0)
-        for i, (got, expected) in enumerate(zip(into, (dx, dw, dbias))):
+        for i, (got, expected) in enumerate(zip(into, (dx, dw, dbias), strict=True)):
             if i != left_out:
                 assert_close(got, expected, tolerance(operations), f"result {i} without {left_out}")
 
 
 def test_tokens_backward_leaves_out_embeddings_that_are_null(operations):
-    given = arguments(next(case for case in CASES if case.operation == "tokens_forward" and case.sizes["C"] == 7),
-                      operations.real)
+    given = arguments(
+        next(case for case in CASES if case.operation == "tokens_forward" and case.sizes["C"] == 7),
+        operations.real,
+    )
     dx = np.ones((5, 7), operations.real)
     dw = operations.zeros(7, 3)
-    operations.call("tokens_backward", dw, None, None, dx, given["patches"], given["lead_id"], given["segment"], 5, 7, 3)
+    operations.call(
+        "tokens_backward", dw, None, None, dx, given["patches"], given["lead_id"], given["segment"], 5, 7, 3
+    )
     assert_close(dw, dx.T.astype(np.float64) @ given["patches"], tolerance(operations))
 
 
@@ -200,12 +238,28 @@ def test_gemm_honours_row_strides_and_does_not_read_y_when_beta_is_0(operations,
 
 
 def test_batchnorm_without_running_statistics(operations):
-    given = arguments(next(case for case in CASES if case == ("batchnorm_forward", SIZES["batchnorm_forward"][2])),
-                      operations.real)
+    given = arguments(
+        next(case for case in CASES if case == ("batchnorm_forward", SIZES["batchnorm_forward"][2])),
+        operations.real,
+    )
     B, C = given["x"].shape
     y, mean, rstd = operations.new(B, C), operations.new(C), operations.new(C)
-    operations.call("batchnorm_forward", y, mean, rstd, None, None, given["x"], given["gain"], given["bias"], B, C, 1e-5, 0.1)
-    for got, expected in zip((y, mean, rstd), operations.batchnorm_forward(**given)):
+    operations.call(
+        "batchnorm_forward",
+        y,
+        mean,
+        rstd,
+        None,
+        None,
+        given["x"],
+        given["gain"],
+        given["bias"],
+        B,
+        C,
+        1e-5,
+        0.1,
+    )
+    for got, expected in zip((y, mean, rstd), operations.batchnorm_forward(**given)[:3], strict=True):
         assert (got == expected).all()
 
 
@@ -220,7 +274,9 @@ def test_normalisations_of_a_constant_row_are_finite(operations):
 
 def test_batchnorm_of_one_recording_is_finite(operations):
     one = np.ones(4, operations.real)
-    results = operations.batchnorm_forward(np.full((1, 4), 5, operations.real), one, 2 * one, one, one, 1e-5, 0.1)
+    results = operations.batchnorm_forward(
+        np.full((1, 4), 5, operations.real), one, 2 * one, one, one, 1e-5, 0.1
+    )
     assert all(np.isfinite(x).all() for x in results)
     assert (results[0] == 2).all()
 
@@ -247,8 +303,10 @@ def test_softmax_stays_finite_at_large_scores(operations):
     assert np.isfinite(lse).all()
 
 
-@pytest.mark.parametrize("name, arrays", [("gelu_forward", 1), ("relu_forward", 1), ("vector_add", 2),
-                                          ("gelu_backward", 2), ("relu_backward", 2)])
+@pytest.mark.parametrize(
+    "name, arrays",
+    [("gelu_forward", 1), ("relu_forward", 1), ("vector_add", 2), ("gelu_backward", 2), ("relu_backward", 2)],
+)
 def test_element_wise_operations_work_in_place(operations, name, arrays):
     """The output in the place of the first input."""
     rng = np.random.default_rng(7)
@@ -274,7 +332,7 @@ class TestDropout:
         kept = y != 0
         assert_close(y[kept], x[kept].astype(np.float64) / (1 - self.RATE), tolerance(operations))
         assert abs(kept.mean() - (1 - self.RATE)) < 5 * np.sqrt(self.RATE * (1 - self.RATE) / x.size)
-        neighbours = (kept[1:] == kept[:-1]).mean()            # independent of each other
+        neighbours = (kept[1:] == kept[:-1]).mean()  # independent of each other
         assert abs(neighbours - (self.RATE**2 + (1 - self.RATE) ** 2)) < 0.01
 
     def test_rate_0_is_the_identity(self, operations):
@@ -287,7 +345,9 @@ class TestDropout:
         operations.call("dropout_forward", x, x, x.size, self.dropout())
         assert (x == expected).all()
 
-    @pytest.mark.parametrize("change", [dict(seed=6), dict(step=4), dict(site=2**40 + 12), dict(site=11)], ids=str)
+    @pytest.mark.parametrize(
+        "change", [dict(seed=6), dict(step=4), dict(site=2**40 + 12), dict(site=11)], ids=str
+    )
     def test_masks_are_a_pure_function_of_seed_step_and_site(self, operations, change):
         x = np.ones(1000, operations.real)
         y = operations.dropout_forward(x, self.dropout())
@@ -298,21 +358,25 @@ class TestDropout:
 
     @pytest.mark.parametrize("Tq, Tk", [(5, 7), (33, 50), (130, 64)])
     def test_of_attention_probabilities(self, operations, Tq, Tk):
-        """v = rows of the identity show the dropped probabilities; with the mask so read, forward and backward agree
-        with the twin for any v."""
+        """v = rows of the identity show the dropped probabilities; with the mask so read, forward and
+        backward agree with the twin for any v."""
         H, E, rng = 2, 64, np.random.default_rng(9)
-        q, k, v, dout = (rng.standard_normal((T, H, E), np.float32).astype(operations.real) for T in (Tq, Tk, Tk, Tq))
+        q, k, v, dout = (
+            rng.standard_normal((T, H, E), np.float32).astype(operations.real) for T in (Tq, Tk, Tk, Tq)
+        )
         identity = np.repeat(np.eye(Tk, E, dtype=operations.real)[:, None], H, 1)
         shown, _ = operations.attention_forward(q, k, identity.copy(), self.dropout())
-        keep = (shown.transpose(1, 0, 2)[:, :, :Tk] != 0) / (1 - self.RATE)         # (H, Tq, Tk)
+        keep = (shown.transpose(1, 0, 2)[:, :, :Tk] != 0) / (1 - self.RATE)  # (H, Tq, Tk)
         assert abs(keep.mean() - 1) < 0.15
         assert (keep[0] != keep[1]).any(), "heads share a mask"
         wide = [x.astype(np.float64) for x in (q, k, v)]
         out, lse = operations.attention_forward(q, k, v, self.dropout())
-        for got, expected in zip((out, lse), twins.attention_forward(*wide, keep)):
+        for got, expected in zip((out, lse), twins.attention_forward(*wide, keep), strict=True):
             assert_close(got, expected, tolerance(operations))
         gradients = operations.attention_backward(dout, q, k, v, self.dropout())
-        for got, expected in zip(gradients, twins.attention_backward(dout.astype(np.float64), *wide, keep)):
+        for got, expected in zip(
+            gradients, twins.attention_backward(dout.astype(np.float64), *wide, keep), strict=True
+        ):
             assert_close(got, expected, 2 * tolerance(operations))
 
 
@@ -329,8 +393,9 @@ def test_attention_weights_are_what_attention_applies(operations):
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_operations_give_the_same_bits_every_time(operations, dropout):
     rng = np.random.default_rng(11)
-    q, k, v, dout = (rng.standard_normal((T, 2, 64), np.float32).astype(operations.real) for T in (50, 70, 70, 50))
+    q, k, v, dout = (
+        rng.standard_normal((T, 2, 64), np.float32).astype(operations.real) for T in (50, 70, 70, 50)
+    )
     setting = Dropout(rate=dropout, seed=1, step=2, site=3)
     first, second = (operations.attention_backward(dout, q, k, v, setting) for _ in range(2))
-    assert all((a == b).all() for a, b in zip(first, second))
-
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))

@@ -1,4 +1,5 @@
-"""Training as a whole: it does what it says step by step, it learns, it can be stopped and goes on bit for bit."""
+"""Training as a whole: it does what it says step by step, it learns, it can be stopped and goes on bit for
+bit."""
 
 import json
 import os
@@ -9,16 +10,17 @@ import textwrap
 import threading
 import time
 
-import kmerl
 import model_cases
 import numpy as np
 import pytest
-from kmerl import _kmerl, safetensors
 from small import TINY, make_store
 from test_metrics import philox_twin
 
+import kmerl
+from kmerl import _kmerl, safetensors
+
 STREAM_ORDER = 5
-STEPS_OF_EPOCH = 2      # of SMALL on the store below: 19 or so recordings to train on in batches of 8
+STEPS_OF_EPOCH = 2  # of SMALL on the store below: 19 or so recordings to train on in batches of 8
 SMALL = {**TINY, "epochs": 4, "threads": 1}
 
 
@@ -62,6 +64,7 @@ def whole(store, tmp_path_factory):
 
 # ------------------------------------------------------------------------------------------- what a step is
 
+
 def order_of(epoch, seed, train):
     """Fisher-Yates from the counter-based generator, as csrc/core/rng.h has it."""
     order = list(train)
@@ -75,8 +78,22 @@ def order_of(epoch, seed, train):
     return order
 
 
-@pytest.mark.parametrize("changes", [dict(), dict(dropout=0.2, warmup_steps=3, clip=0.5, weight_decay=0.1, decay="matrices",
-                                                  learn_temperature=True, mask_duplicates=True)], ids=["default", "options"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(),
+        dict(
+            dropout=0.2,
+            warmup_steps=3,
+            clip=0.5,
+            weight_decay=0.1,
+            decay="matrices",
+            learn_temperature=True,
+            mask_duplicates=True,
+        ),
+    ],
+    ids=["default", "options"],
+)
 def test_fit_is_a_loop_that_anyone_can_write(store, tmp_path, changes):
     """Order, masks, learning rate, AdamW and validation, put together from their parts: the same bits."""
     out = tmp_path / "run"
@@ -92,24 +109,50 @@ def test_fit_is_a_loop_that_anyone_can_write(store, tmp_path, changes):
     for epoch in range(1, config.epochs + 1):
         order = order_of(epoch, config.seed, train)
         for i in range(steps):
-            step, indices = (epoch - 1) * steps + i, order[8 * i:8 * i + 8]
+            step, indices = (epoch - 1) * steps + i, order[8 * i : 8 * i + 8]
             warmup = config.warmup_steps
-            share = (step + 1) / warmup if step < warmup else \
-                0.5 * (1 + np.cos(np.pi * (step - warmup) / (total - warmup)))
+            share = (
+                (step + 1) / warmup
+                if step < warmup
+                else 0.5 * (1 + np.cos(np.pi * (step - warmup) / (total - warmup)))
+            )
             batch = kmerl.sample_batch(store, indices, seed=config.seed, epoch=epoch, config=config)
             losses = optimiser.step(batch.arrays(), config.lr * share, recordings=np.array(indices, np.int64))
-            lines.append(dict(step=step + 1, epoch=epoch, loss=losses["total"], contrast=losses["contrast"],
-                              query=losses["query"], lr=config.lr * share))
-        parts = [(len(part), core.losses(kmerl.sample_batch(store, part, seed=config.seed, epoch=0, config=config).arrays()))
-                 for part in (validation[first:first + 8] for first in range(0, len(validation), 8))]
-        lines.append(dict(step=epoch * steps, epoch=epoch,
-                          val_loss=sum(n * losses["total"] for n, losses in parts) / len(validation)))
+            lines.append(
+                dict(
+                    step=step + 1,
+                    epoch=epoch,
+                    loss=losses["total"],
+                    contrast=losses["contrast"],
+                    query=losses["query"],
+                    lr=config.lr * share,
+                )
+            )
+        parts = [
+            (
+                len(part),
+                core.losses(
+                    kmerl.sample_batch(store, part, seed=config.seed, epoch=0, config=config).arrays()
+                ),
+            )
+            for part in (validation[first : first + 8] for first in range(0, len(validation), 8))
+        ]
+        lines.append(
+            dict(
+                step=epoch * steps,
+                epoch=epoch,
+                val_loss=sum(n * losses["total"] for n, losses in parts) / len(validation),
+            )
+        )
 
     written = log(out)
     assert len(written) == len(lines)
-    for got, expected in zip(written, lines):
+    for got, expected in zip(written, lines, strict=True):
         for name, x in expected.items():
-            assert got[name] == (pytest.approx(x, rel=1e-12) if name in ("lr", "val_loss") else x), (expected, name)
+            assert got[name] == (pytest.approx(x, rel=1e-12) if name in ("lr", "val_loss") else x), (
+                expected,
+                name,
+            )
     for got, expected in ((model.parameters(), core.parameters()), (model.statistics(), core.statistics())):
         assert got.keys() == expected.keys() and all((x == expected[name]).all() for name, x in got.items())
 
@@ -123,7 +166,12 @@ def test_the_log_has_what_is_promised(store, whole):
         assert line["loss"] == pytest.approx(line["contrast"] + line["query"])
         assert line["samples_per_s"] > 0
     assert [line["step"] for line in lines if "val_loss" in line] == [2, 4, 6, 8]
-    assert sorted(set(os.listdir(whole)) - {"lock"}) == ["best.safetensors", "config.json", "last.safetensors", "log.jsonl"]
+    assert sorted(set(os.listdir(whole)) - {"lock"}) == [
+        "best.safetensors",
+        "config.json",
+        "last.safetensors",
+        "log.jsonl",
+    ]
 
 
 def test_best_is_the_lowest_validation_loss(store, tmp_path):
@@ -151,7 +199,9 @@ def test_the_last_partial_batch_is_dropped_unless_it_is_the_only_one(store, batc
     assert len([line for line in model.history_ if "val_loss" not in line]) == max(whole, 1)
 
 
-@pytest.mark.parametrize("changes, zero", [(dict(contrast_weight=0.0), "contrast"), (dict(query_weight=0.0), "query")])
+@pytest.mark.parametrize(
+    "changes, zero", [(dict(contrast_weight=0.0), "contrast"), (dict(query_weight=0.0), "query")]
+)
 def test_one_loss_alone(store, changes, zero):
     model = fit(store, None, epochs=1, **changes)
     for line in model.history_:
@@ -164,16 +214,28 @@ def test_one_loss_alone(store, changes, zero):
 
 # -------------------------------------------------------------------------------------------------- it learns
 
+
 def test_overfits_eight_recordings(tmp_path):
     """Eight reports told apart and their findings known by heart: both losses end near 0, their floor."""
     records = {record.report: record for record in kmerl.sample_records()}
     records = list(records.values())[:8]
-    found = {finding.entity for findings in kmerl.extract(list(r.report for r in records)) for finding in findings}
+    found = {
+        finding.entity for findings in kmerl.extract(list(r.report for r in records)) for finding in findings
+    }
     everything = kmerl.Vocabulary.default()
     vocabulary = everything.without([name for name in everything if name not in found])
     store = make_store(tmp_path / "store", records=records, vocabulary=vocabulary, validation=0)
-    model = fit(store, None, epochs=200, lr=2e-3, masked_leads=(0,), segment_masking="none", segment_samples=1000,
-                query_layers=1, query_width=128)
+    model = fit(
+        store,
+        None,
+        epochs=200,
+        lr=2e-3,
+        masked_leads=(0,),
+        segment_masking="none",
+        segment_samples=1000,
+        query_layers=1,
+        query_width=128,
+    )
     first, last = model.history_[0], model.history_[-1]
     assert first["contrast"] > 2 and first["query"] > 0.5
     assert last["contrast"] < 0.01 and last["query"] < 0.01
@@ -183,7 +245,8 @@ def test_overfits_eight_recordings(tmp_path):
     assert (np.argmax(answers.ecg @ answers.text.T, axis=1) == np.arange(8)).all()
 
 
-# ------------------------------------------------------------------------------------------ stopping, going on
+# ----------------------------------------------------------------------------------- stopping, going on
+
 
 @pytest.mark.parametrize("stops", [[1], [2], [3, 5], [1, 2, 3, 4, 5, 6, 7]], ids=str)
 def test_resuming_gives_the_uninterrupted_run(store, whole, tmp_path, stops):
@@ -203,15 +266,23 @@ def test_resuming_with_dropout(store, tmp_path):
 
 
 def test_a_finished_run_is_left_as_it_is(store, whole):
-    before = {path.name: path.read_bytes() for path in whole.iterdir() if path.name.endswith((".jsonl", ".json"))}
+    before = {
+        path.name: path.read_bytes() for path in whole.iterdir() if path.name.endswith((".jsonl", ".json"))
+    }
     values = tensors(whole / "last.safetensors")
     model = fit(store, whole)
-    assert before == {path.name: path.read_bytes() for path in whole.iterdir() if path.name.endswith((".jsonl", ".json"))}
+    assert before == {
+        path.name: path.read_bytes() for path in whole.iterdir() if path.name.endswith((".jsonl", ".json"))
+    }
     assert all((x == values[name]).all() for name, x in model.parameters().items())
 
 
 def test_threads_and_memory_change_no_bit(store, whole, tmp_path):
-    for name, changes in (("two", dict(threads=2)), ("three", dict(threads=3)), ("memory", dict(memory_mb=1))):
+    for name, changes in (
+        ("two", dict(threads=2)),
+        ("three", dict(threads=3)),
+        ("memory", dict(memory_mb=1)),
+    ):
         fit(store, tmp_path / name, **changes)
         assert_same_run(whole, tmp_path / name)
 
@@ -232,7 +303,8 @@ def test_resuming_from_a_folder_whose_log_was_cut_off(store, whole, tmp_path):
 
 
 def test_ctrl_c_leaves_a_usable_checkpoint(store, whole, tmp_path):
-    """KeyboardInterrupt comes out, the checkpoint answers, and the run goes on to the same bits and the same log."""
+    """KeyboardInterrupt comes out, the checkpoint answers, and the run goes on to the same bits and the same
+    log."""
     out = tmp_path / "run"
 
     def interrupt():
@@ -247,7 +319,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint(store, whole, tmp_path):
     try:
         with pytest.raises(KeyboardInterrupt):
             fit(store, out)
-            thread.join()           # the run was faster than the interrupt: let it come out here
+            thread.join()  # the run was faster than the interrupt: let it come out here
     finally:
         thread.join()
     model = kmerl.load_model(out / "last.safetensors")
@@ -267,8 +339,10 @@ def test_a_killed_run_goes_on(store, whole, tmp_path):
         kmerl.KMERL(**config).fit(kmerl.Store.open(sys.argv[1]), out=sys.argv[2], progress=False)
     """)
     for lines in (1, 4, 7):
-        process = subprocess.Popen([sys.executable, "-c", script, str(store.path), str(out), repr(SMALL)],
-                                   cwd=os.path.dirname(os.path.dirname(kmerl.__file__)))
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(store.path), str(out), repr(SMALL)],
+            cwd=os.path.dirname(os.path.dirname(kmerl.__file__)),
+        )
         while process.poll() is None:
             if (out / "log.jsonl").exists() and len((out / "log.jsonl").read_bytes().splitlines()) >= lines:
                 process.kill()
@@ -279,6 +353,7 @@ def test_a_killed_run_goes_on(store, whole, tmp_path):
 
 
 # ------------------------------------------------------------------------------------- the loop of one's own
+
 
 def test_public_functions_are_the_core_s(store):
     """model.forward and loss_and_gradients of a kmerl.Batch, against the same calls of the core."""
@@ -301,12 +376,18 @@ def test_the_defaults_are_those_of_the_specification():
     assert {**config, "masked_leads": tuple(config["masked_leads"])} == model_cases.DEFAULTS
     assert kmerl.KMERL().get_params()["size"] == "tiny"
     paper = kmerl.KMERL(preset="paper").initialize(text_dim=768).config_.to_core()
-    assert {name for name in config if config[name] != paper[name]} == {"normalisation", "normalisation_scope", "dropout"}
+    assert {name for name in config if config[name] != paper[name]} == {
+        "normalisation",
+        "normalisation_scope",
+        "dropout",
+    }
     assert paper["dropout"] == 0.1
 
 
-@pytest.mark.parametrize("size, width, heads, mlp", [("tiny", 192, 3, 768), ("small", 384, 6, 1536),
-                                                     ("middle", 512, 8, 2048), ("base", 768, 12, 3072)])
+@pytest.mark.parametrize(
+    "size, width, heads, mlp",
+    [("tiny", 192, 3, 768), ("small", 384, 6, 1536), ("middle", 512, 8, 2048), ("base", 768, 12, 3072)],
+)
 def test_sizes(size, width, heads, mlp):
     config = kmerl.Config(size=size)
     assert (config.width, config.depth, config.heads, config.mlp_width) == (width, 12, heads, mlp)

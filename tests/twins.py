@@ -63,15 +63,19 @@ def layernorm_backward(dy, x, mean, rstd, gain):
 
 
 def batchnorm_forward(x, gain, bias, running_mean, running_var, eps, momentum):
-    """y, mean, rstd, running_mean, running_var.  Normalised by the biased variance, remembered by the unbiased;
-    of a single row there is no unbiased variance: the biased one, 0."""
+    """y, mean, rstd, running_mean, running_var.  Normalised by the biased variance, remembered by the
+    unbiased; of a single row there is no unbiased variance: the biased one, 0."""
     B = len(x)
     mean, var = x.mean(0), x.var(0)
     rstd = 1.0 / np.sqrt(var + eps)
     unbiased = var * B / (B - 1) if B > 1 else var
-    return ((x - mean) * rstd * gain + bias, mean, rstd,
-            (1 - momentum) * running_mean + momentum * mean,
-            (1 - momentum) * running_var + momentum * unbiased)
+    return (
+        (x - mean) * rstd * gain + bias,
+        mean,
+        rstd,
+        (1 - momentum) * running_mean + momentum * mean,
+        (1 - momentum) * running_var + momentum * unbiased,
+    )
 
 
 def batchnorm_backward(dy, x, mean, rstd, gain):
@@ -126,8 +130,11 @@ def attention_backward(dout, q, k, v, keep=1.0):
     p, _ = _softmax(q, k)
     dp = np.einsum("ihe,jhe->hij", dout, v) * keep
     ds = p * (dp - (p * dp).sum(2, keepdims=True)) / math.sqrt(q.shape[2])
-    return (np.einsum("hij,jhe->ihe", ds, k), np.einsum("hij,ihe->jhe", ds, q),
-            np.einsum("hij,ihe->jhe", p * keep, dout))
+    return (
+        np.einsum("hij,jhe->ihe", ds, k),
+        np.einsum("hij,ihe->jhe", ds, q),
+        np.einsum("hij,ihe->jhe", p * keep, dout),
+    )
 
 
 def attention_weights(q, k):
@@ -135,7 +142,7 @@ def attention_weights(q, k):
 
 
 def pool_forward(x, offset):
-    return np.stack([x[offset[b]:offset[b + 1]].mean(0) for b in range(len(offset) - 1)])
+    return np.stack([x[offset[b] : offset[b + 1]].mean(0) for b in range(len(offset) - 1)])
 
 
 def pool_backward(dy, offset):
@@ -166,7 +173,8 @@ def normalize_backward(dy, y, rnorm):
 
 
 def infonce(ecg, text, scale, same_text=None, directions=2, positive=1):
-    """loss, d_ecg, d_text, d_scale.  Row by row: loss_i = log sum_j in D_i exp(s_ij) - s_ii, D_i the denominator."""
+    """loss, d_ecg, d_text, d_scale.  Row by row: loss_i = log sum_j in D_i exp(s_ij) - s_ii, D_i the
+    denominator."""
     B = len(ecg)
     cosine = ecg @ text.T
     allowed = np.ones((B, B), bool)

@@ -1,6 +1,6 @@
 """Writes tests/golden/model.json: what PyTorch computes in float64, for checks without PyTorch.
 
-    python tests/parity/golden.py
+python tests/parity/golden.py
 """
 
 import json
@@ -12,23 +12,38 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import model_cases
-from reference import Reference, pad
+import model_cases  # noqa: E402
+from reference import Reference, pad  # noqa: E402
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "model.json"
 CONFIGS = {
     "default": {},
-    "options": dict(width=128, heads=2, depth=1, projection_norm=model_cases.LAYER, learn_temperature=1,
-                    contrast_directions=model_cases.MEAN, mask_duplicates=1, query_heads=3, query_reduction=1,
-                    query_layers=1, contrast_weight=0.5, query_weight=2.0, decay_all=0, weight_decay=0.1, clip=1.0,
-                    warmup_steps=3, lr=1e-3),
+    "options": dict(
+        width=128,
+        heads=2,
+        depth=1,
+        projection_norm=model_cases.LAYER,
+        learn_temperature=1,
+        contrast_directions=model_cases.MEAN,
+        mask_duplicates=1,
+        query_heads=3,
+        query_reduction=1,
+        query_layers=1,
+        contrast_weight=0.5,
+        query_weight=2.0,
+        decay_all=0,
+        weight_decay=0.1,
+        clip=1.0,
+        warmup_steps=3,
+        lr=1e-3,
+    ),
 }
 STEPS = 10
 
 
 def scale_of(name, size):
-    """What a gradient's errors are relative to: its own size, but at least that of the weight for a bias whose effect
-    batch normalisation takes off again: all or part of its gradient is 0 but for rounding."""
+    """What a gradient's errors are relative to: its own size, but at least that of the weight for a bias
+    whose effect batch normalisation takes off again: all or part of its gradient is 0 but for rounding."""
     if name in ("encoder.norm.bias", "ecg_projector.fc1.bias", "ecg_projector.fc2.bias"):
         return max(size(name), size(name.replace(".bias", ".weight")))
     return size(name)
@@ -47,13 +62,20 @@ def results(changes):
     def norm(name):
         return float(np.linalg.norm(gradients[name]))
 
-    entries = {name: [(i, float(x.ravel()[i])) for i in sorted({0, x.size // 3, x.size - 1})]
-               for name, x in gradients.items()}
+    entries = {
+        name: [(i, float(x.ravel()[i])) for i in sorted({0, x.size // 3, x.size - 1})]
+        for name, x in gradients.items()
+    }
     batches = [pad(model_cases.batch(config, name=f"step{step}"), torch.float64) for step in range(STEPS)]
     steps = Reference(config, parameters, statistics).train(batches)
-    return dict(config=changes, **out, losses={name: float(x.detach()) for name, x in losses.items()},
-                gradients={name: (norm(name), entries[name]) for name in gradients},
-                gradient_scale={name: scale_of(name, norm) for name in gradients}, steps=steps)
+    return dict(
+        config=changes,
+        **out,
+        losses={name: float(x.detach()) for name, x in losses.items()},
+        gradients={name: (norm(name), entries[name]) for name in gradients},
+        gradient_scale={name: scale_of(name, norm) for name in gradients},
+        steps=steps,
+    )
 
 
 def golden():

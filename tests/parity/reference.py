@@ -1,8 +1,9 @@
 """The same model in PyTorch, written as one would write it there: a padded batch with a key-padding mask.
 
-Follows SPEC 2, 3, 5, 6 and 7 and takes the parameters of kmerl by name. It serves as the truth of the parity tests
-and as the opponent of benchmarks/bench_train.py, hence nothing in it is slower than it must be: attention is
-`scaled_dot_product_attention`, and the first self-attention among queries, which does not see the ECG, runs once.
+Follows SPEC 2, 3, 5, 6 and 7 and takes the parameters of kmerl by name. It serves as the truth of the parity
+tests and as the opponent of benchmarks/bench_train.py, hence nothing in it is slower than it must be:
+attention is `scaled_dot_product_attention`, and the first self-attention among queries, which does not see
+the ECG, runs once.
 """
 
 import math
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 
 
 def pad(batch, dtype):
-    """The arrays of a packed batch as tensors; patches, lead, segment as (B, longest, ...), present (B, longest)."""
+    """The arrays of a packed batch as tensors; patches, lead, segment as (B, longest, ...), present (B,
+    longest)."""
     offset = np.asarray(batch["offset"])
     counts = np.diff(offset)
     present = np.arange(counts.max())[None, :] < counts[:, None]
@@ -33,15 +35,19 @@ class Reference:
 
     def __init__(self, config, parameters, statistics, dtype=torch.float64):
         self.config, self.dtype = config, dtype
-        self.weights = {name: torch.tensor(np.asarray(x), dtype=dtype, requires_grad=True)
-                        for name, x in parameters.items()}
+        self.weights = {
+            name: torch.tensor(np.asarray(x), dtype=dtype, requires_grad=True)
+            for name, x in parameters.items()
+        }
         self.statistics = {name: torch.tensor(np.asarray(x), dtype=dtype) for name, x in statistics.items()}
 
     def linear(self, name, x):
         return F.linear(x, self.weights[name + ".weight"], self.weights.get(name + ".bias"))
 
     def layernorm(self, name, x):
-        return F.layer_norm(x, x.shape[-1:], self.weights[name + ".weight"], self.weights[name + ".bias"], 1e-5)
+        return F.layer_norm(
+            x, x.shape[-1:], self.weights[name + ".weight"], self.weights[name + ".bias"], 1e-5
+        )
 
     @staticmethod
     def attention(q, k, v, mask=None):
@@ -74,12 +80,14 @@ class Reference:
 
     def query(self, entities, z_e, mask):
         """Logits (B, Q)."""
-        q = self.linear("query.projection", entities)[None]                             # (1, Q, K) until it meets ECGs
+        q = self.linear("query.projection", entities)[None]  # (1, Q, K) until it meets ECGs
         memory = self.layernorm("query.memory_norm", self.linear("query.memory", z_e))
         alone = torch.eye(len(entities), dtype=torch.bool) if self.config["isolate_queries"] else None
         for i in range(self.config["query_layers"]):
             layer = f"query.layers.{i}."
-            qkv = self.linear(layer + "self_attention.qkv", self.layernorm(layer + "norm1", q)).chunk(3, dim=2)
+            qkv = self.linear(layer + "self_attention.qkv", self.layernorm(layer + "norm1", q)).chunk(
+                3, dim=2
+            )
             q = q + self.linear(layer + "self_attention.out", self.attention(*qkv, alone))
             asked = self.linear(layer + "cross_attention.q", self.layernorm(layer + "norm2", q))
             k, v = self.linear(layer + "cross_attention.kv", memory).chunk(2, dim=2)
@@ -94,8 +102,16 @@ class Reference:
             return self.layernorm(name, x)
         if self.config["projection_norm"] == 2:
             return x
-        return F.batch_norm(x, self.statistics[name + ".running_mean"], self.statistics[name + ".running_var"],
-                            self.weights[name + ".weight"], self.weights[name + ".bias"], training, 0.1, 1e-5)
+        return F.batch_norm(
+            x,
+            self.statistics[name + ".running_mean"],
+            self.statistics[name + ".running_var"],
+            self.weights[name + ".weight"],
+            self.weights[name + ".bias"],
+            training,
+            0.1,
+            1e-5,
+        )
 
     def project_ecg(self, pooled, training):
         x = self.projection_norm("ecg_projector.norm1", self.linear("ecg_projector.fc1", pooled), training)
@@ -110,8 +126,12 @@ class Reference:
         """logits, ecg, text, features of a padded batch. In training, running statistics move on."""
         z_e, mask = self.encode(batch)
         pooled = self.pool(z_e, batch["present"])
-        return dict(logits=self.query(batch["entities"], z_e, mask), ecg=self.project_ecg(pooled, training),
-                    text=self.project_text(batch["report"]), features=pooled)
+        return dict(
+            logits=self.query(batch["entities"], z_e, mask),
+            ecg=self.project_ecg(pooled, training),
+            text=self.project_text(batch["report"]),
+            features=pooled,
+        )
 
     def contrast(self, ecg, text, ids=None):
         c = self.config
@@ -128,7 +148,7 @@ class Reference:
                 left_out |= (ids[:, None] == ids[None, :]) & ~diagonal
             if not c["contrast_positive"]:
                 left_out |= diagonal
-            counted = ~left_out.all(1)                      # rows with anything in the denominator
+            counted = ~left_out.all(1)  # rows with anything in the denominator
             denominators = s.masked_fill(left_out, -math.inf)
             e2t = ((denominators[counted].logsumexp(1) - s.diagonal()[counted]).sum()) / B
             t2e = ((denominators.T[counted].logsumexp(1) - s.diagonal()[counted]).sum()) / B
@@ -141,15 +161,25 @@ class Reference:
         query = F.binary_cross_entropy_with_logits(out["logits"], batch["labels"])
         if c["query_reduction"]:
             query = query * batch["labels"].shape[1]
-        return dict(contrast=contrast, query=query, total=c["contrast_weight"] * contrast + c["query_weight"] * query)
+        return dict(
+            contrast=contrast, query=query, total=c["contrast_weight"] * contrast + c["query_weight"] * query
+        )
 
     def optimiser(self):
         """AdamW with weight decay on all parameters, or on the weights of linear layers alone."""
         c = self.config
-        matrices = [name for name, x in self.weights.items()
-                    if x.ndim == 2 and not name.startswith(("encoder.tokens.lead", "encoder.tokens.temporal"))]
-        groups = [dict(params=[x for name, x in self.weights.items() if (name in matrices) == decays],
-                       weight_decay=c["weight_decay"] if decays or c["decay_all"] else 0.0) for decays in (True, False)]
+        matrices = [
+            name
+            for name, x in self.weights.items()
+            if x.ndim == 2 and not name.startswith(("encoder.tokens.lead", "encoder.tokens.temporal"))
+        ]
+        groups = [
+            dict(
+                params=[x for name, x in self.weights.items() if (name in matrices) == decays],
+                weight_decay=c["weight_decay"] if decays or c["decay_all"] else 0.0,
+            )
+            for decays in (True, False)
+        ]
         return torch.optim.AdamW(groups, lr=c["lr"], betas=(c["beta1"], c["beta2"]), eps=c["eps"])
 
     def lr(self, step, steps):
@@ -168,7 +198,7 @@ class Reference:
             optimiser.zero_grad()
             losses = self.losses(batch)
             losses["total"].backward()
-            for x in self.weights.values():                 # parameters outside the loss decay all the same
+            for x in self.weights.values():  # parameters outside the loss decay all the same
                 x.grad = torch.zeros_like(x) if x.grad is None else x.grad
             if self.config["clip"]:
                 torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.config["clip"])

@@ -1,4 +1,4 @@
-"""The C core against the same model in PyTorch: outputs, losses, every parameter's gradient, ten AdamW steps."""
+"""The C core against the same model in PyTorch: outputs, losses, each parameter's gradient, AdamW steps."""
 
 import json
 import sys
@@ -10,18 +10,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="make test-parity installs PyTorch")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import golden
-import model_cases
-import model_twin
-from model_cases import OPTIONS, configuration, forward
-from reference import Reference, pad
+import golden  # noqa: E402
+import model_cases  # noqa: E402
+import model_twin  # noqa: E402
+from model_cases import OPTIONS, configuration, forward  # noqa: E402
+from reference import Reference, pad  # noqa: E402
 
 BUILDS = {"core": (torch.float32, 1e-4), "core64": (torch.float64, 1e-9)}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    torch.set_num_threads(1)        # small models: threads cost more than they give
+    torch.set_num_threads(1)  # small models: threads cost more than they give
 
 
 @pytest.fixture(params=BUILDS)
@@ -80,8 +80,9 @@ def compare_all(build, config, **kwargs):
 def test_reference_agrees_with_the_numpy_twin(option):
     """The mathematics was written down twice, apart from the C code."""
     config = configuration(**OPTIONS[option])
-    parameters, statistics, batch = (f(config) for f in (model_cases.parameters, model_cases.statistics,
-                                                         model_cases.batch))
+    parameters, statistics, batch = (
+        f(config) for f in (model_cases.parameters, model_cases.statistics, model_cases.batch)
+    )
     reference, padded = Reference(config, parameters, statistics), pad(batch, torch.float64)
     out, expected = reference.forward(padded), model_twin.forward(config, parameters, statistics, batch)
     for name, x in out.items():
@@ -96,10 +97,14 @@ def test_outputs_losses_and_gradients(build, option):
     compare_all(build, configuration(**OPTIONS[option]))
 
 
-@pytest.mark.parametrize("B, Q, leads", [(1, 1, (1,)), (1, 5, (12,)), (2, 1, (1, 12)), (3, 40, (12,)),
-                                         (24, 30, (1, 2, 3))], ids=str)
+@pytest.mark.parametrize(
+    "B, Q, leads",
+    [(1, 1, (1,)), (1, 5, (12,)), (2, 1, (1, 12)), (3, 40, (12,)), (24, 30, (1, 2, 3))],
+    ids=str,
+)
 def test_sizes_of_batches(build, B, Q, leads):
-    """One recording (a batch normalised to its bias, the contrast 0), one query, all leads, more rows than a tile."""
+    """One recording (a batch normalised to its bias, the contrast 0), one query, all leads, more rows than a
+    tile."""
     changes = {} if B > 1 else dict(projection_norm=model_cases.LAYER)
     compare_all(build, configuration(**changes), B=B, Q=Q, leads=leads)
 
@@ -110,14 +115,24 @@ def test_vit_tiny_with_the_defaults_of_the_specification(build):
     compare_all(build, config, B=4, Q=20, leads=(1, 2, 3))
 
 
-@pytest.mark.parametrize("changes", [
-    dict(weight_decay=0.1, lr=3e-3), dict(weight_decay=0.1, lr=3e-3, decay_all=0), dict(clip=0.5, lr=3e-3),
-    dict(clip=1e6, lr=3e-3), dict(warmup_steps=4, lr=3e-3), dict(beta1=0.8, beta2=0.9, eps=1e-3, lr=3e-3),
-    dict(learn_temperature=1, weight_decay=0.1, lr=3e-3), dict(contrast_weight=0.0, weight_decay=0.1, lr=3e-3), {}],
-    ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(weight_decay=0.1, lr=3e-3),
+        dict(weight_decay=0.1, lr=3e-3, decay_all=0),
+        dict(clip=0.5, lr=3e-3),
+        dict(clip=1e6, lr=3e-3),
+        dict(warmup_steps=4, lr=3e-3),
+        dict(beta1=0.8, beta2=0.9, eps=1e-3, lr=3e-3),
+        dict(learn_temperature=1, weight_decay=0.1, lr=3e-3),
+        dict(contrast_weight=0.0, weight_decay=0.1, lr=3e-3),
+        {},
+    ],
+    ids=str,
+)
 def test_ten_steps_of_adamw(build, changes):
-    """The losses of ten steps on ten batches; in double the running statistics and the parameters too (in float AdamW
-    makes a step of lr out of a gradient that is rounding alone)."""
+    """The losses of ten steps on ten batches; in double the running statistics and the parameters too (in
+    float AdamW makes a step of lr out of a gradient that is rounding alone)."""
     core, dtype, tolerance = build
     config = configuration(**changes)
     model, reference = pair(core, dtype, config)
@@ -133,7 +148,7 @@ def test_ten_steps_of_adamw(build, changes):
         for name, x in model.parameters().items():
             compare(x, reference.weights[name], 1e-6, name)
         for name, x in model.statistics().items():
-            if config["contrast_weight"]:       # without a contrast the projector is not computed
+            if config["contrast_weight"]:  # without a contrast the projector is not computed
                 compare(x, reference.statistics[name], 1e-7, name)
 
 
@@ -149,7 +164,7 @@ def test_golden_file_is_what_pytorch_computes(name):
                 same(a[key], b[key], f"{where}.{key}")
         elif isinstance(a, list):
             assert len(a) == len(b), where
-            for i, (x, y) in enumerate(zip(a, b)):
+            for i, (x, y) in enumerate(zip(a, b, strict=True)):
                 same(x, y, f"{where}[{i}]")
         else:
             assert a == pytest.approx(b, rel=1e-9, abs=1e-12), where
