@@ -1,6 +1,5 @@
 """Does a text hold what a language model says to have found in it, and does it assert it?"""
 
-import collections
 import re
 
 from .extraction import STATUSES, lexicon
@@ -69,6 +68,10 @@ def _apart(text, words, wanted):
 def statuses(mentions):
     """What a text does with what it mentions, by the core's scopes of negation and hedge.
 
+    kmerl's own vocabulary decides where it has a finding in the same place or around it: it knows that
+    "possible recent" doubts an infarct, while "possibly recent" behind it does not. Elsewhere the names
+    themselves are searched for.
+
     Parameters
     ----------
     mentions : dict
@@ -84,13 +87,18 @@ def statuses(mentions):
     if not names:
         return {text: [] for text in mentions}
     texts = list(mentions)
-    read = _read(texts, names)
+    read = _read(texts, Vocabulary([Entity(name) for name in names]))
+    known = _read(texts, Vocabulary.default())
     result, unplaced = {}, []
-    for text, findings in zip(texts, read, strict=True):
+    for text, findings, others in zip(texts, read, known, strict=True):
         result[text] = []
         for name, places in mentions[text]:
             for place in places:
                 status = _status(findings, name, place)
+                found = {f[3] for f in others if (f[1], f[2]) == place}
+                found = found or {f[3] for f in others if f[1] <= place[0] and place[1] <= f[2]}
+                if len(found) == 1:
+                    status = found.pop()
                 if status is None:
                     unplaced.append((text, len(result[text])))
                 result[text].append((name, place, status))
@@ -99,7 +107,7 @@ def statuses(mentions):
     words = sorted({last[result[text][i][0]] for text, i in unplaced})
     again = dict.fromkeys(text for text, _ in unplaced)
     if words:
-        again = dict(zip(again, _read(list(again), words), strict=True))
+        again = dict(zip(again, _read(list(again), Vocabulary([Entity(w) for w in words])), strict=True))
     for text, i in unplaced:
         name, (start, end), _ = result[text][i]
         status = _status(again[text], last[name], (end - 1, end)) if end - start > len(name) else None
@@ -107,13 +115,14 @@ def statuses(mentions):
     return result
 
 
-def _read(texts, names):
-    """For each text the (surface name, start, end, status) that the core finds."""
-    findings, _ = lexicon(Vocabulary([Entity(name) for name in names], name="findings")).read(texts)
-    result = collections.defaultdict(list)
+def _read(texts, vocabulary):
+    """For each text the (entity, start, end, status) that the core finds."""
+    findings, _ = lexicon(vocabulary).read(texts)
+    names = list(vocabulary)
+    result = [[] for _ in texts]
     for text, start, end, entity, status in findings.tolist():
         result[text].append((names[entity], start, end, STATUSES[status]))
-    return [result[i] for i in range(len(texts))]
+    return result
 
 
 def _status(findings, name, place):
