@@ -12,6 +12,7 @@ from kmerl.model import KMERL, list_models, load_model
 from kmerl.plot import plot_ecg
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_path, sample_records
+from kmerl.simulator import Simulator, simulate
 from kmerl.store import Store
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings
 from kmerl.vocabulary import Entity, Vocabulary

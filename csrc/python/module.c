@@ -13,6 +13,7 @@
     X(operations)      \
     X(record)          \
     X(sampler)         \
+    X(simulate)        \
     X(text)            \
     X(trainer)
 
