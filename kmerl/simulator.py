@@ -1,4 +1,4 @@
-"""Simulated ECGs that belong to no patient: twelve leads, report and labels of (seed, index) (docs/simulator.md)."""
+"""Simulated ECGs that belong to no patient: docs/simulator.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ __all__ = ["Simulator", "simulate"]
 MECHANISMS, _PLACES, (_MECHANISM, _LABEL, _MOST) = _kmerl.simulate_names()
 COUNT = 1 << 32  # recordings of a seed
 CHUNK = 32  # recordings made at once
-_CONDITION = np.dtype([("measure", "i4"), ("leads", "i4"), ("need", "i4"), ("above", "i4"), ("value", "f8")], align=True)
+_CONDITION = np.dtype(
+    [("measure", "i4"), ("leads", "i4"), ("need", "i4"), ("above", "i4"), ("value", "f8")], align=True
+)
 _BENIGN, _ABNORMAL, _HEDGED = range(3)
 
 
@@ -52,8 +54,10 @@ class Table:
     def _criteria(self):
         label, kind, alternative, condition, conditions = [], [], [0], [0], []
         benign = set(self.document["benign"])
-        rules = [(name, _BENIGN if name in benign else _ABNORMAL, alternatives)
-                 for name, alternatives in self.document["criteria"].items()]
+        rules = [
+            (name, _BENIGN if name in benign else _ABNORMAL, alternatives)
+            for name, alternatives in self.document["criteria"].items()
+        ]
         rules += [(name, _HEDGED, alternatives) for name, alternatives in self.document["hedged"].items()]
         for name, what, alternatives in rules:
             label.append(self.labels.index(name))
@@ -79,7 +83,7 @@ class Table:
             ("found ", _LABEL, self.labels, 1),
         ):
             if text.startswith(words):
-                name = text[len(words):]
+                name = text[len(words) :]
                 if name not in names:
                     raise ValueError(f"criteria of {rule!r}: {name!r} in {text!r} is unknown")
                 return place + names.index(name), 0, 1, above, 0.5
@@ -92,12 +96,16 @@ class Table:
             leads = sum(1 << i for i in lead_ids(names.split()))
         words = measured.split()
         if len(words) != 3 or words[0] not in _PLACES or words[1] not in ("<", ">="):
-            raise ValueError(f"criteria of {rule!r}: {text!r} is no condition; expected e.g. 'pr >= 200', "
-                             "'2 of V1 V2: st >= 0.1', 'mechanism NAME', 'found NAME'")
+            raise ValueError(
+                f"criteria of {rule!r}: {text!r} is no condition; expected e.g. 'pr >= 200', "
+                "'2 of V1 V2: st >= 0.1', 'mechanism NAME', 'found NAME'"
+            )
         place, family = _PLACES[words[0]]
         if bool(family) != bool(leads):
-            raise ValueError(f"criteria of {rule!r}: {text!r}: {words[0]} is measured "
-                             + ("in leads: '2 of V1 V2: ...'" if family else "once a recording"))
+            raise ValueError(
+                f"criteria of {rule!r}: {text!r}: {words[0]} is measured "
+                + ("in leads: '2 of V1 V2: ...'" if family else "once a recording")
+            )
         return place, leads, need, int(words[1] == ">="), float(words[2])
 
     def _phrases(self):
@@ -163,18 +171,19 @@ class Table:
 class Simulator:
     """Endless simulated ECGs with reports and labels.
 
-    Recording ``i`` of a seed and of the same settings is the same whatever else is asked for, in any order, on any
-    number of threads.
+    Recording ``i`` of a seed and of the same settings is the same whatever else is asked for, in any order,
+    on any number of threads.
 
     Parameters
     ----------
     seed : int
         0 to 2**64 - 1.
     prevalence : dict of str to float, optional
-        Changes to `Simulator.defaults`: how often each mechanism is at work, by its name in the vocabulary, 0 to 1.
+        Changes to `Simulator.defaults`: how often each mechanism is at work, by its name in the vocabulary,
+        0 to 1.
         Of mechanisms that exclude each other at most one is drawn.
     findings : list of str, optional
-        In place of prevalences: exactly these mechanisms in every recording, ``["normal ECG"]`` for none.
+        In place of prevalences: exactly these mechanisms in every recording.
     fs, seconds : float
         50 to 2000 Hz; 1 to 300 s.
     leads : list of str, optional
@@ -204,7 +213,18 @@ class Simulator:
     >>> ecgs[7].report                                                              # doctest: +SKIP
     """
 
-    def __init__(self, seed=0, *, prevalence=None, findings=None, fs=500, seconds=10, leads=None, noise=1.0, threads=None):
+    def __init__(
+        self,
+        seed=0,
+        *,
+        prevalence=None,
+        findings=None,
+        fs=500,
+        seconds=10,
+        leads=None,
+        noise=1.0,
+        threads=None,
+    ):
         self._table = Table.default()
         self.vocabulary = self._table.vocabulary
         self.seed = _whole("seed", seed, 0, 2**64 - 1)
@@ -214,10 +234,14 @@ class Simulator:
         self.leads = list(LEADS) if leads is None else [LEADS[i] for i in lead_ids(leads)]
         self.threads = None if threads is None else _whole("threads", threads, 1, 4096)
         if findings is not None and prevalence is not None:
-            raise ValueError("findings fixes what every recording shows, prevalence how often: give one of them")
+            raise ValueError(
+                "findings fixes what every recording shows, prevalence how often: give one of them"
+            )
         self.prevalence = dict(self._table.prevalence)
         for name, value in (prevalence or {}).items():
-            self.prevalence[self._mechanism(name, "prevalence")] = _number(f"prevalence[{name!r}]", value, 0, 1, "")
+            self.prevalence[self._mechanism(name, "prevalence")] = _number(
+                f"prevalence[{name!r}]", value, 0, 1, ""
+            )
         self.findings = None if findings is None else self._findings(findings)
         self._take(np.zeros(0, np.int64), signals=False)  # the core checks the settings
 
@@ -234,7 +258,7 @@ class Simulator:
         except KeyError:
             canonical = name
         if canonical not in MECHANISMS:
-            raise KeyError(f"{argument}: {name!r} cannot be simulated; known are normal ECG, " + ", ".join(MECHANISMS))
+            raise KeyError(f"{argument}: {name!r} cannot be simulated; known are " + ", ".join(MECHANISMS))
         return canonical
 
     def _findings(self, findings):
@@ -242,12 +266,7 @@ class Simulator:
             raise TypeError(f"findings must be a list of names, got a single str: [{findings!r}]")
         names = []
         for name in findings:
-            if isinstance(name, str) and name in self.vocabulary and self.vocabulary[name].name == "normal ECG":
-                names.append("normal ECG")
-            else:
-                names.append(self._mechanism(name, "findings"))
-        if "normal ECG" in names and set(names) - {"normal ECG", "sinus rhythm"}:
-            raise ValueError(f"findings: a normal ECG has none of {sorted(set(names) - {'normal ECG', 'sinus rhythm'})}")
+            names.append(self._mechanism(name, "findings"))
         return names
 
     @property
@@ -259,7 +278,7 @@ class Simulator:
         return COUNT
 
     def __getitem__(self, index):
-        """Recording `index` as a Record with `report` and `labels` (a row of 0/1 in the vocabulary's order)."""
+        """Recording `index`: a Record with `report` and `labels` (0/1 in the vocabulary's order)."""
         if isinstance(index, slice):
             return self.records(range(*index.indices(COUNT)))
         try:
@@ -300,12 +319,15 @@ class Simulator:
         """
         parts = [self._take(chunk, signals=False)[2] for chunk in self._chunks(indices)]
         values = np.concatenate(parts) if parts else np.zeros((0, _LABEL), np.float32)
-        return {name: values[:, place:place + 12] if family else values[:, place]
-                for name, (place, family) in _PLACES.items() if name != "abnormal"}
+        return {
+            name: values[:, place : place + 12] if family else values[:, place]
+            for name, (place, family) in _PLACES.items()
+            if name != "abnormal"
+        }
 
     def _chunks(self, indices):
         indices = np.fromiter((operator.index(i) for i in indices), np.int64)
-        return [indices[i:i + CHUNK] for i in range(0, len(indices), CHUNK)]
+        return [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
 
     def _take(self, indices, signals=True):
         prevalence = np.array([self.prevalence[name] for name in MECHANISMS])
@@ -314,8 +336,19 @@ class Simulator:
             forced = np.array([name in self.findings for name in MECHANISMS], np.uint8)
             wanted = [self._table.labels.index(name) for name in self.findings if name in self._table.labels]
         threads = _kmerl.build_info()["threads"] if self.threads is None else self.threads
-        return _kmerl.simulate(self._table.arrays, prevalence, forced, np.array(wanted, np.int32), indices, self.seed,
-                               self.fs, self.samples, self.noise, signals, threads)
+        return _kmerl.simulate(
+            self._table.arrays,
+            prevalence,
+            forced,
+            np.array(wanted, np.int32),
+            indices,
+            self.seed,
+            self.fs,
+            self.samples,
+            self.noise,
+            signals,
+            threads,
+        )
 
     def _entities(self, found):
         return ((found & 1) @ self._table.entities > 0).astype(np.uint8)
@@ -327,15 +360,34 @@ class Simulator:
         for k, index in enumerate(indices):
             signal = signals[k] if self.leads == list(LEADS) else signals[k][rows]
             name = f"simulated-{self.seed}-{index}"
-            yield Record(signal.copy(), self.fs, self.leads, name=name, comments=["simulated"], report=reports[k],
-                         labels=labels[k], patient=name)
+            yield Record(
+                signal.copy(),
+                self.fs,
+                self.leads,
+                name=name,
+                comments=["simulated"],
+                report=reports[k],
+                labels=labels[k],
+                patient=name,
+            )
 
     def __repr__(self):
         what = "" if self.findings is None else f", findings={self.findings}"
         return f"Simulator(seed={self.seed}{what}): {self.seconds:g} s at {self.fs:g} Hz"
 
 
-def simulate(n, seed=0, findings=None, fs=500, seconds=10, leads=None, noise=1.0, start=0, threads=None, prevalence=None):
+def simulate(
+    n,
+    seed=0,
+    findings=None,
+    fs=500,
+    seconds=10,
+    leads=None,
+    noise=1.0,
+    start=0,
+    threads=None,
+    prevalence=None,
+):
     """Simulated ECGs with reports and labels.
 
     Parameters
@@ -360,8 +412,16 @@ def simulate(n, seed=0, findings=None, fs=500, seconds=10, leads=None, noise=1.0
     """
     n = _whole("n", n, 0, COUNT)
     start = _whole("start", start, 0, COUNT - n)
-    simulator = Simulator(seed, prevalence=prevalence, findings=findings, fs=fs, seconds=seconds, leads=leads,
-                          noise=noise, threads=threads)
+    simulator = Simulator(
+        seed,
+        prevalence=prevalence,
+        findings=findings,
+        fs=fs,
+        seconds=seconds,
+        leads=leads,
+        noise=noise,
+        threads=threads,
+    )
     return simulator.records(range(start, start + n))
 
 

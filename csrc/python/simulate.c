@@ -44,7 +44,6 @@ exit:
 }
 
 typedef struct table {
-    PyObject *kept;                 /* owns the arrays */
     km_criteria criteria;
     km_grammar grammar;
 } table;
@@ -113,8 +112,10 @@ static int table_read(table *t, PyObject *dict)
         (g->joint = take(dict, "joint", NPY_INT32, styles, NULL)) == NULL ||
         (g->sentence = take(dict, "sentence", NPY_INT32, styles, NULL)) == NULL)
         return -1;
-    if (check_run("phrase", g->phrase, phrases + 1, 0, bytes) < 0 || check_run("said", g->said, styles * side + 1, 0, phrases) < 0 ||
-        check_run("frames", g->frames, styles + 1, 0, phrases) < 0 || check_run("denials", g->denials, styles + 1, 0, phrases) < 0 ||
+    if (check_run("phrase", g->phrase, phrases + 1, 0, bytes) < 0 ||
+        check_run("said", g->said, styles * side + 1, 0, phrases) < 0 ||
+        check_run("frames", g->frames, styles + 1, 0, phrases) < 0 ||
+        check_run("denials", g->denials, styles + 1, 0, phrases) < 0 ||
         check_run("remarks", g->remarks, styles + 1, 0, phrases) < 0)
         return -1;
     for (npy_intp i = 0; i < phrases; i++)
@@ -128,7 +129,8 @@ static int table_read(table *t, PyObject *dict)
             return -1;
         }
     km_error err;
-    if (km_criteria_check(c, (int)alternatives - 1, (int)(conditions / (npy_intp)sizeof *c->conditions), &err) != KM_OK) {
+    const int count = (int)(conditions / (npy_intp)sizeof *c->conditions);
+    if (km_criteria_check(c, (int)alternatives - 1, count, &err) != KM_OK) {
         km_binding_raise(&err);
         return -1;
     }
@@ -137,9 +139,9 @@ static int table_read(table *t, PyObject *dict)
 
 PyDoc_STRVAR(simulate_doc,
 "simulate(table, prevalence, forced, wanted, index, seed, fs, samples, noise, signals, threads)\n--\n\n"
-"Recordings `index` (n) int64. table: dict of arrays. prevalence (mechanisms) float64; forced (mechanisms) uint8 or\n"
-"None; wanted int32 labels that must come out. Gives signals (n, 12, samples) float32 or None, found (n, labels) uint8\n"
-"(1 asserted, 2 hedged), measures (n, measures) float32, list of reports as bytes.");
+"Recordings `index` (n) int64. table: dict of arrays. prevalence (mechanisms) float64; forced (mechanisms) uint8\n"
+"or None; wanted int32 labels that must come out. Gives signals (n, 12, samples) float32 or None, found (n, labels)\n"
+"uint8 (1 asserted, 2 hedged), measures (n, measures) float32, list of reports as bytes.");
 
 static PyObject *simulate(PyObject *module, PyObject *args)
 {
@@ -191,7 +193,8 @@ static PyObject *simulate(PyObject *module, PyObject *args)
     int32_t *length = PyMem_Calloc((size_t)n + 1, sizeof *length);
     /* Its own reference: the caller may drop or change the dict's entries while the GIL is free. */
     PyObject *kept = PyDict_Copy(dict);
-    if (signal == NULL || found == NULL || measure == NULL || reports == NULL || text == NULL || length == NULL || kept == NULL) {
+    if (signal == NULL || found == NULL || measure == NULL || reports == NULL || text == NULL || length == NULL ||
+        kept == NULL) {
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         goto exit;
@@ -199,9 +202,9 @@ static PyObject *simulate(PyObject *module, PyObject *args)
     km_error err;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = km_simulate_records(signals ? PyArray_DATA((PyArrayObject *)signal) : NULL, PyArray_DATA((PyArrayObject *)found),
-                                 PyArray_DATA((PyArrayObject *)measure), text, length, &settings, PyArray_DATA(index),
-                                 (int)n, threads, &err);
+    status = km_simulate_records(signals ? PyArray_DATA((PyArrayObject *)signal) : NULL,
+                                 PyArray_DATA((PyArrayObject *)found), PyArray_DATA((PyArrayObject *)measure), text,
+                                 length, &settings, PyArray_DATA(index), (int)n, threads, &err);
     Py_END_ALLOW_THREADS
     if (status != KM_OK) {
         km_binding_raise(&err);

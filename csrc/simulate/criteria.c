@@ -155,7 +155,8 @@ void km_criteria_measure(float *measure, const km_patient *patient, const km_hea
     }
     m[KM_SCALAR_axis] = (float)(atan2(1.1547 * area_f, area_i) * 57.29578);
     float limb = 0, chest = 0, p_height = 0, p_front = 0, p_end = 0;
-    const float *q = lead + KM_FAMILY_q * KM_LEADS, *r = lead + KM_FAMILY_r * KM_LEADS, *s = lead + KM_FAMILY_s * KM_LEADS;
+    const float *q = lead + KM_FAMILY_q * KM_LEADS, *r = lead + KM_FAMILY_r * KM_LEADS;
+    const float *s = lead + KM_FAMILY_s * KM_LEADS;
     for (int l = 0; l < KM_LEADS; l++) {
         const float height = r[l] + fmaxf(q[l], s[l]);
         if (l < 6)
@@ -230,7 +231,8 @@ km_status km_criteria_check(const km_criteria *criteria, int alternatives, int c
                             KM_MAX_LABELS);
     int last = 0;
     for (int i = 0; i < criteria->rules; i++)
-        if (criteria->label[i] < 0 || criteria->label[i] >= criteria->labels || criteria->alternative[i] > criteria->alternative[i + 1])
+        if (criteria->label[i] < 0 || criteria->label[i] >= criteria->labels ||
+            criteria->alternative[i] > criteria->alternative[i + 1])
             return km_error_set(err, KM_VALUE, "rule %d of the criteria leads outside the table", i);
     if (criteria->alternative[0] != 0 || criteria->alternative[criteria->rules] != alternatives)
         return km_error_set(err, KM_VALUE, "the criteria's alternatives do not fit the table");

@@ -102,8 +102,10 @@ int km_grammar_write(char *text, const km_grammar *grammar, const uint8_t *found
             put_statement(&w, g, style, pick(rng, g->said, style * g->labels + i), -1, measure);
     }
     for (int i = 0; i < g->labels; i++)
-        if ((found[i] & 2) && !(found[i] & 1) && km_rng_uniform(rng) < 0.6)
-            put_statement(&w, g, style, pick(rng, g->frames, style), pick(rng, g->said, style * g->labels + i), measure);
+        if ((found[i] & 2) && !(found[i] & 1) && km_rng_uniform(rng) < 0.6) {
+            const int frame = pick(rng, g->frames, style), what = pick(rng, g->said, style * g->labels + i);
+            put_statement(&w, g, style, frame, what, measure);
+        }
     if (km_rng_uniform(rng) < 0.18) {
         const int phrase = pick(rng, g->denials, style);
         int fits = phrase >= 0;

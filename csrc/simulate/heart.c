@@ -20,8 +20,8 @@ enum { SPHERE = 14, ATRIAL_RIGHT = 0, ATRIAL_LEFT = SPHERE };
 #define SPEED_ATRIUM 0.085f
 
 /* mV at a lead for a unit of the tissue's current: what brings the mean R wave to its size. */
-#define UNIT_VENTRICLE 0.062f
-#define UNIT_ATRIUM 0.030f
+#define UNIT_VENTRICLE 0.070f
+#define UNIT_ATRIUM 0.021f
 
 static int left(int layer, int ring, int around)
 {
@@ -77,7 +77,8 @@ static void place(axes *a, const km_patient *patient)
         a->septal[k] = raw[k] / sqrtf(length);
     }
     for (int k = 0; k < 3; k++)
-        a->inferior[k] = a->along[(k + 1) % 3] * a->septal[(k + 2) % 3] - a->along[(k + 2) % 3] * a->septal[(k + 1) % 3];
+        a->inferior[k] = a->along[(k + 1) % 3] * a->septal[(k + 2) % 3] -
+                         a->along[(k + 2) % 3] * a->septal[(k + 1) % 3];
     const float c = (float)cos(patient->roll), s = (float)sin(patient->roll);
     for (int k = 0; k < 3; k++) {
         const float x = a->septal[k], y = a->inferior[k];
@@ -138,7 +139,8 @@ static void build_ventricles(km_heart *heart, const axes *a)
     }
     for (int layer = 0; layer < 2; layer++) {
         for (int ring = 0; ring < RIGHT_RINGS; ring++) {
-            const float q = ring_at(ring), slant = tilt(q) + 0.12f, step = layer == INNER ? thin / sqrtf(1 + slant * slant) : 0;
+            const float q = ring_at(ring), slant = tilt(q) + 0.12f;
+            const float step = layer == INNER ? thin / sqrtf(1 + slant * slant) : 0;
             for (int column = 0; column < RIGHT_COLUMNS; column++) {
                 const float angle = (float)(column - 2) * PI / 6;
                 const float radius = 3.4f * profile(q) + (0.7f + 2.1f * cosf(1.2f * angle)) * (1 - 0.55f * q) - step;
@@ -153,13 +155,15 @@ static void build_ventricles(km_heart *heart, const axes *a)
             const float q = ring_at(ring), around = 2 * PI * 2.9f * profile(q) / AROUND;
             const float fast = ring == 0 ? SPEED_BASE : SPEED_PURKINJE;
             for (int c = 0; c < AROUND; c++) {
-                const int i = left(layer, ring, c), beside = left(layer, ring, c + 1), below = left(layer, ring + 1, c);
+                const int i = left(layer, ring, c);
+                const int beside = left(layer, ring, c + 1), below = left(layer, ring + 1, c);
                 km_tissue_edge(t, i, beside, lw * spacing * 0.5f,
                                is_outer(i) || is_outer(beside) ? SPEED_ALONG : fast);
                 km_tissue_edge(t, i, below, lw * around * 0.5f,
                                is_outer(i) || is_outer(below) ? 0.8f * SPEED_ALONG : fast);
                 if (layer == INNER)
-                    km_tissue_edge(t, i, left(OUTER, ring, c), lw * spacing * around * sqrtf(1 + tilt(q) * tilt(q)), SPEED_ACROSS);
+                    km_tissue_edge(t, i, left(OUTER, ring, c), lw * spacing * around * sqrtf(1 + tilt(q) * tilt(q)),
+                                   SPEED_ACROSS);
             }
         }
     }
@@ -176,7 +180,7 @@ static void build_ventricles(km_heart *heart, const axes *a)
                     km_tissue_edge(t, i, right(layer, ring + 1, column), rw * 2.0f * 0.2f,
                                    layer == INNER ? fast : 0.8f * SPEED_ALONG);
                 if (layer == INNER)
-                    km_tissue_edge(t, i, right(OUTER, ring, column), rw * spacing * 2.0f * 0.55f, SPEED_ACROSS);
+                    km_tissue_edge(t, i, right(OUTER, ring, column), rw * spacing * 2.0f * 0.56f, SPEED_ACROSS);
             }
             km_tissue_edge(t, right(layer, ring, 0), left(OUTER, ring, -3), rw * 0.3f, SPEED_ALONG);
             km_tissue_edge(t, right(layer, ring, RIGHT_COLUMNS - 1), left(OUTER, ring, 3), rw * 0.3f, SPEED_ALONG);
@@ -188,7 +192,7 @@ static void build_ventricles(km_heart *heart, const axes *a)
 }
 
 /* Where the wave begins, and when (ms after the bundle of His has fired). */
-static void start(float *time, const km_heart *heart, km_origin origin, float scale)
+static void start(float *time, const km_heart *heart, km_origin origin)
 {
     const km_patient *p = heart->patient;
     const int nodes = heart->ventricles.nodes;
@@ -201,14 +205,14 @@ static void start(float *time, const km_heart *heart, km_origin origin, float sc
             if (!has[KM_INCOMPLETE_LBBB])
                 time[left(INNER, 2, p->septal_gap ? 2 : 1)] = p->septal_gap ? 6 : 0;
             if (!has[KM_ANTERIOR_FASCICLE])
-                time[left(INNER, 1, -2)] = 3 * scale + late;
+                time[left(INNER, 1, -2)] = 3 + late;
             if (!has[KM_POSTERIOR_FASCICLE])
-                time[left(INNER, 2, 4)] = 4 * scale + late;
+                time[left(INNER, 2, 4)] = 4 + late;
         }
         if (!has[KM_RBBB] && origin != KM_ORIGIN_ABERRANT) {
             const float late = has[KM_INCOMPLETE_RBBB] ? 30 : 0;
-            time[right(INNER, 2, 1)] = (has[KM_LBBB] ? 0 : 9) * scale + late;
-            time[left(OUTER, 3, 0)] = (has[KM_LBBB] ? 2 : 13) * scale + late;
+            time[right(INNER, 2, 1)] = (has[KM_LBBB] ? 0 : 9) + late;
+            time[left(OUTER, 3, 0)] = (has[KM_LBBB] ? 2 : 13) + late;
         }
         if (has[KM_PREEXCITATION]) {
             static const struct { int is_left, ring, around; } pathways[] = {
@@ -225,8 +229,8 @@ static void start(float *time, const km_heart *heart, km_origin origin, float sc
         return;
     }
     /* Foci: outflow tract more often than not; the second one elsewhere. */
-    const double at = fmod(p->pathway * 7.3 + (origin == KM_ORIGIN_FOCUS_B ? 0.47 : origin == KM_ORIGIN_ESCAPE ? 0.71 : 0),
-                           1.0);
+    const double away = origin == KM_ORIGIN_FOCUS_B ? 0.47 : origin == KM_ORIGIN_ESCAPE ? 0.71 : 0;
+    const double at = fmod(p->pathway * 7.3 + away, 1.0);
     if (at < 0.35)
         time[right(INNER, 0, 0)] = 0;
     else if (at < 0.5)
@@ -266,18 +270,17 @@ static void slowness(float *slow, const km_heart *heart, km_origin origin)
     }
 }
 
-/* 1 within `size` cm of a wall's middle, falling to 0 over 1.5 cm. */
+/* 1 within `size` cm of a wall's middle (between the four nodes around it), falling to 0 over 1.5 cm. */
 static float within(const km_heart *heart, int node, double ring, double around, double size)
 {
     const km_tissue *t = &heart->ventricles;
-    const int low = (int)ring, layer = is_outer(node) ? OUTER : INNER;
-    const double up = ring - low, on = around - floor(around);
+    const int low = (int)ring, layer = is_outer(node) ? OUTER : INNER, c = (int)floor(around);
+    const double up = ring - low, on = around - c;
     float d2 = 0;
     for (int k = 0; k < 3; k++) {
-        const int c = (int)floor(around);
-        const double centre = (1 - up) * ((1 - on) * t->at[left(layer, low, c)][k] + on * t->at[left(layer, low, c + 1)][k]) +
-                              up * ((1 - on) * t->at[left(layer, low + 1, c)][k] + on * t->at[left(layer, low + 1, c + 1)][k]);
-        const float d = (float)(t->at[node][k] - centre);
+        const double above = (1 - on) * t->at[left(layer, low, c)][k] + on * t->at[left(layer, low, c + 1)][k];
+        const double below = (1 - on) * t->at[left(layer, low + 1, c)][k] + on * t->at[left(layer, low + 1, c + 1)][k];
+        const float d = (float)(t->at[node][k] - ((1 - up) * above + up * below));
         d2 += d * d;
     }
     const float d = ((float)size + 0.75f - sqrtf(d2)) / 1.5f;
@@ -416,8 +419,7 @@ static void start_atria(float *time, const km_heart *heart, km_origin origin)
 
 typedef struct seen_from {
     const km_torso *torso;
-    float unit;
-    int far;                                /* the atria: fields as in the heart's middle               */
+    float unit;                             /* mV for a unit of the tissue's current                    */
 } seen_from;
 
 static void field(float f[KM_TISSUE_CHANNELS][3], const void *context, const float at[3])
@@ -434,7 +436,7 @@ static void field(float f[KM_TISSUE_CHANNELS][3], const void *context, const flo
             d[k] = torso->chest[i][k] - at[k];
             d2 += d[k] * d[k];
         }
-        const float g = torso->gain * powf(fmaxf(d2, 9.0f), -0.5f * torso->falloff);
+        const float g = torso->gain * powf(d2 + 3, -0.5f * torso->falloff);
         for (int k = 0; k < 3; k++)
             f[2 + i][k] = seen->unit * (g * d[k] + torso->reference[k]);
     }
@@ -472,14 +474,14 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
     km_heart *h = heart;
     h->patient = &sound;
     float time[KM_TISSUE_NODES];
-    start(time, h, KM_ORIGIN_HIS, 1);
-    km_tissue_activate(time, v, NULL);
-    const float span = largest(time, v->nodes) - smallest(time, v->nodes);
-    const float pace = ((float)patient->qrs - 10) / span;
-    for (int e = 0; e < v->edges; e++)
-        v->delay[e] *= pace;
-    start(time, h, KM_ORIGIN_HIS, 1);
-    km_tissue_activate(time, v, NULL);
+    for (int pass = 0; pass < 4; pass++) {      /* a few: the fascicles' own delays do not scale */
+        start(time, h, KM_ORIGIN_HIS);
+        km_tissue_activate(time, v, NULL);
+        const float span = largest(time, v->nodes) - smallest(time, v->nodes);
+        const float pace = ((float)patient->qrs - 10) / span;
+        for (int e = 0; e < v->edges && pass < 3; e++)
+            v->delay[e] *= pace;
+    }
     h->patient = patient;
 
     /* APD: the longer the earlier a node is activated; shorter outside than inside. */
@@ -505,7 +507,7 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
         heart->apd[i] = (float)(-slope * (time[i] - mean) + gradient * (is_outer(i) ? -0.5 : 0.5));
         if (!is_left(i))
             heart->apd[i] += wander - 4;
-        heart->apd[i] += 2.4f * v->at[i][2];            /* shorter in front: T is upright in V2 .. V4 */
+        heart->apd[i] += 3.5f * v->at[i][2] + 0.8f * v->at[i][1];   /* shorter in front: T is upright in V2 .. V4 */
         heart->amplitude[i] = 1;
     }
     float last = -1e9f;
@@ -530,7 +532,7 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
     else if (has[KM_DIGITALIS])
         heart->step.sloping = 0.45f;
 
-    seen_from seen = {&patient->torso, UNIT_VENTRICLE * (float)patient->scale, 0};
+    seen_from seen = {&patient->torso, UNIT_VENTRICLE * (float)patient->scale};
     km_tissue_see(v, field, &seen);
     seen.unit = UNIT_ATRIUM * (float)(patient->atrial_scale * (has[KM_LOW_VOLTAGE] ? 0.7 : 1) *
                                       (has[KM_HYPERKALEMIA] ? 1 - 0.7 * patient->severity : 1));
@@ -543,7 +545,7 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
     for (int e = 0; e < atria->edges; e++)
         atria->delay[e] *= slow;
 
-    start(time, heart, KM_ORIGIN_HIS, 1);
+    start(time, heart, KM_ORIGIN_HIS);
     heart->early = smallest(time, v->nodes);
 }
 
@@ -552,7 +554,7 @@ void km_heart_wave(km_wave *wave, km_heart_times *times, const km_heart *heart, 
     float time[KM_TISSUE_NODES], end[KM_TISSUE_NODES], slow[KM_TISSUE_NODES], amplitude[KM_TISSUE_NODES];
     if (origin < KM_ORIGINS_VENTRICULAR) {
         const km_tissue *v = &heart->ventricles;
-        start(time, heart, origin, 1);
+        start(time, heart, origin);
         slowness(slow, heart, origin);
         km_tissue_activate(time, v, slow);
         for (int i = 0; i < v->nodes; i++)
@@ -581,9 +583,9 @@ void km_heart_wave(km_wave *wave, km_heart_times *times, const km_heart *heart, 
         if (flutter && i >= ATRIAL_LEFT)
             time[i] *= scale;
         end[i] = time[i] + (flutter ? 105 : 190);
-        amplitude[i] = flutter ? 1.8f : 1;
+        amplitude[i] = flutter ? 1.15f : 1;
     }
-    const km_step step = {.rise = flutter ? 16 : 13, .fall = flutter ? 45 : 80, .slope = 10, .sloping = 0, .late = 0};
+    const km_step step = {.rise = flutter ? 16 : 13, .fall = flutter ? 45 : 80, .slope = 10};
     km_tissue_wave(wave, atria, time, end, amplitude, &step);
     times->first = -5;
     times->last = largest(time, atria->nodes) + 5;

@@ -44,6 +44,8 @@ static int contradict(int a, int b)
         b = swap;
     }
     const km_group x = mechanisms[a].group, y = mechanisms[b].group;
+    if (a == KM_NORMAL)
+        return b != KM_SINUS;
     if (x == KM_GROUP_FREE || y == KM_GROUP_FREE)
         return (a == KM_DEXTROCARDIA || b == KM_DEXTROCARDIA) && (a == KM_ARMS_REVERSED || b == KM_ARMS_REVERSED);
     if (x == y)
@@ -81,20 +83,14 @@ static int contradict(int a, int b)
 
 km_status km_patient_check(const uint8_t *forced, km_error *err)
 {
-    int infarct = 0, age = -1;
     for (int a = 0; a < KM_MECHANISM_COUNT; a++) {
         if (!forced[a])
             continue;
-        infarct |= mechanisms[a].group == KM_GROUP_INFARCT;
-        if (mechanisms[a].group == KM_GROUP_AGE)
-            age = a;
         for (int b = a + 1; b < KM_MECHANISM_COUNT; b++)
             if (forced[b] && contradict(a, b))
                 return km_error_set(err, KM_VALUE, "findings: \"%s\" and \"%s\" cannot be in the same recording",
                                     mechanisms[a].name, mechanisms[b].name);
     }
-    (void)infarct;
-    (void)age;
     return KM_OK;
 }
 
@@ -162,8 +158,8 @@ static void draw_torso(km_torso *torso, km_rng *rng, const km_patient *patient)
 {
     /* Dower's fields of I and II (Dower 1968), and electrodes on an elliptic chest about the heart. */
     static const float limb[2][3] = {{0.632f, -0.235f, 0.059f}, {0.235f, 1.066f, -0.132f}};
-    static const float chest[6][3] = {{-5.4f, -1.6f, -7.2f}, {-0.6f, -1.6f, -7.6f}, {3.0f, -0.2f, -7.2f},
-                                      {6.4f, 1.6f, -5.6f},   {9.9f, 1.7f, -2.2f},  {11.6f, 1.8f, 2.6f}};
+    static const float chest[6][3] = {{-5.4f, -1.6f, -7.2f}, {-0.6f, -1.6f, -7.6f}, {3.4f, 0.1f, -7.0f},
+                                      {6.2f, 1.6f, -5.4f},   {9.0f, 1.8f, -2.2f},  {10.2f, 2.0f, 2.0f}};
     const double size = normal(rng, patient->female ? 0.97 : 1.03, 0.06, 0.82, 1.25);
     const double depth = normal(rng, 1.0, 0.07, 0.8, 1.2);
     const double up = normal(rng, 0, 1.0, -2.5, 2.5), left = normal(rng, 0, 0.6, -1.5, 1.5);
@@ -178,7 +174,7 @@ static void draw_torso(km_torso *torso, km_rng *rng, const km_patient *patient)
         torso->chest[i][2] = (float)(size * depth * chest[i][2] + normal(rng, 0, 0.4, -1, 1));
     }
     torso->falloff = (float)normal(rng, 2.4, 0.15, 2.1, 2.8);
-    torso->gain = (float)(1.30 * pow(8.5, torso->falloff - 1.0));
+    torso->gain = (float)(1.6 * pow(8.5, torso->falloff - 1.0));
     for (int k = 0; k < 3; k++)
         torso->reference[k] = (float)(normal(rng, 0, 0.06, -0.15, 0.15) + (k == 1 ? 0.10 : 0));
 }
@@ -242,8 +238,8 @@ void km_patient_draw(km_patient *patient, km_rng *rng, const double *prevalence,
         p->qtc -= 25;
 
     /* The long axis turns with age and build; vertical in the thin, horizontal in the stout. */
-    p->turn = normal(rng, 0, 0.20, -0.55, 0.55);
-    p->lift = normal(rng, -0.002 * (p->age - 60), 0.24, -0.55, 0.55);
+    p->turn = has[KM_POOR_R] ? normal(rng, 0.55, 0.1, 0.35, 0.8) : normal(rng, -0.08, 0.18, -0.5, 0.4);
+    p->lift = normal(rng, 0.22 - 0.004 * (p->age - 60), 0.26, -0.45, 0.75);
     p->roll = normal(rng, 0, 0.20, -0.5, 0.5);
     if (has[KM_LEFT_AXIS])
         p->lift = normal(rng, -1.0, 0.15, -1.4, -0.7);
@@ -257,15 +253,15 @@ void km_patient_draw(km_patient *patient, km_rng *rng, const double *prevalence,
     p->left_mass = has[KM_LVH] ? uniform(rng, 1.5, 2.3) : normal(rng, 1, 0.08, 0.8, 1.2);
     p->right_mass = has[KM_RVH] ? uniform(rng, 4, 8) : normal(rng, 1, 0.12, 0.7, 1.4);
     p->strain = (has[KM_LVH] || has[KM_RVH]) && chance(rng, 0.55) ? uniform(rng, 0.6, 1.3) : 0;
-    p->gradient = normal(rng, 26, 6, 12, 42);
-    p->slope = normal(rng, 1.35, 0.15, 1.0, 1.7);
+    p->gradient = normal(rng, 20, 6, 8, 36);
+    p->slope = normal(rng, 1.18, 0.12, 0.95, 1.5);
     p->t_width = normal(rng, 46, 6, 34, 62);
     p->infarct_stage = has[KM_ACUTE] ? 0 : has[KM_RECENT] ? 1 : 2;
     p->infarct_size = uniform(rng, 2.6, 4.0);
     p->severity = uniform(rng, 0.35, 1.0);
     p->septal_gap = chance(rng, 0.12);
     p->pathway = km_rng_uniform(rng);
-    p->preexcitation = uniform(rng, 28, 60);
+    p->preexcitation = uniform(rng, 34, 66);
 
     p->p = normal(rng, 102 + 0.12 * (p->age - 60), 9, 78, 119);
     p->atrial_scale = exp(normal(rng, 0, 0.22, -0.5, 0.5));

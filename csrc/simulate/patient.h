@@ -10,11 +10,13 @@
 
 /* Mechanisms of one group exclude each other; those of group FREE go with everything. Names are the vocabulary's. */
 typedef enum km_group {
-    KM_GROUP_RHYTHM, KM_GROUP_AV, KM_GROUP_RIGHT, KM_GROUP_LEFT, KM_GROUP_ATRIAL_ECTOPY, KM_GROUP_VENTRICULAR_ECTOPY,
-    KM_GROUP_AXIS, KM_GROUP_INFARCT, KM_GROUP_AGE, KM_GROUP_REPOLARISATION, KM_GROUP_QT, KM_GROUP_FREE
+    KM_GROUP_HEALTH, KM_GROUP_RHYTHM, KM_GROUP_AV, KM_GROUP_RIGHT, KM_GROUP_LEFT, KM_GROUP_ATRIAL_ECTOPY,
+    KM_GROUP_VENTRICULAR_ECTOPY, KM_GROUP_AXIS, KM_GROUP_INFARCT, KM_GROUP_AGE, KM_GROUP_REPOLARISATION,
+    KM_GROUP_QT, KM_GROUP_FREE
 } km_group;
 
 #define KM_MECHANISMS(X)                                                        \
+    X(NORMAL, HEALTH, "normal ECG")                                             \
     X(SINUS, RHYTHM, "sinus rhythm")                                            \
     X(SINUS_TACHYCARDIA, RHYTHM, "sinus tachycardia")                           \
     X(SINUS_BRADYCARDIA, RHYTHM, "sinus bradycardia")                           \
@@ -136,7 +138,7 @@ typedef struct km_patient {
     double ectopy;                  /* chance of a premature beat, per beat                         */
     /* ventricles */
     double qrs, qtc;                /* ms: of the undisturbed heart (Fridericia)                    */
-    double turn, lift, roll;        /* rad: the heart's long axis in the horizontal and frontal plane, and about itself */
+    double turn, lift, roll;        /* rad: long axis in the horizontal and frontal plane, about itself */
     double scale;                   /* amplitude                                                    */
     double left_mass, right_mass;
     double strain;                  /* 0 none .. 1 repolarisation reversed                          */

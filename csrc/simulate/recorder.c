@@ -35,7 +35,8 @@ void km_recorder_draw(km_recorder *recorder, km_rng *rng, double fs, double leve
     r->low_pass = level > 0 ? low_pass[low] : 0;
     r->high_pass = level > 0 ? high_pass[high] : 0;
     r->step = level > 0 ? step[steps] : 0;
-    const int clips = chance(rng, 0.01), loose = chance(rng, 0.03), flat = chance(rng, 0.012), which = (int)km_rng_below(rng, 6);
+    const int clips = chance(rng, 0.01), loose = chance(rng, 0.03), flat = chance(rng, 0.012);
+    const int which = (int)km_rng_below(rng, 6);
     r->limit = level > 0 && clips ? (float)uniform(rng, 1.2, 2.5) : level > 0 ? 32.767f : 1e9f;
     r->loose = level > 0 && loose ? which : -1;
     r->flat = level > 0 && flat ? which : -1;
@@ -178,7 +179,7 @@ void km_recorder_record(km_row *rows, int64_t samples, const km_recorder *record
     for (int l = 0; l < KM_TISSUE_CHANNELS; l++) {
         gain[l] = r->muscle * (float)exp(0.4 * km_rng_normal(rng)) * (l < 2 ? 1.2f : 0.8f);
         mains[l] = r->mains * (float)km_rng_normal(rng);
-        if (l - 2 == r->loose) {
+        if (r->loose >= 0 && l - 2 == r->loose) {
             gain[l] = gain[l] * 6 + 0.03f;
             mains[l] += 0.15f;
         }
@@ -202,31 +203,47 @@ void km_recorder_record(km_row *rows, int64_t samples, const km_recorder *record
         }
 }
 
-/* Also for compilers that round to even otherwise: the nearest step, halves up. */
-static inline float steps(float x, float step, float per)
+/* One lead, `first` channel times a plus `second` times b. */
+KM_VECTOR static void write_lead(float *signal, const float *first, float a, const float *second, float b, int count)
 {
-    return step * floorf(x * per + 0.5f);
+    for (int t = 0; t < count; t++)
+        signal[t] = a * first[t] + b * second[t];
 }
 
-KM_VECTOR void km_recorder_write(float *signal, const km_row *rows, int64_t samples, const km_recorder *recorder)
+KM_VECTOR static void convert(float *channel, int count, float limit, float step)
 {
-    const float limit = recorder->limit, step = recorder->step, per = step > 0 ? 1 / step : 0;
-    for (int64_t t = 0; t < samples; t++) {
-        float v[KM_TISSUE_CHANNELS];
+    if (step <= 0)
+        return;
+    const float per = 1 / step, room = limit * per;
+    for (int t = 0; t < count; t++) {
+        float x = channel[t] * per;
+        x = x > room ? room : x;
+        x = x < -room ? -room : x;
+        channel[t] = step * (float)(int32_t)(x + (x < 0 ? -0.5f : 0.5f));
+    }
+}
+
+void km_recorder_write(float *signal, const km_row *rows, int64_t samples, const km_recorder *recorder)
+{
+    enum { BLOCK = 256 };
+    static const struct { int8_t first, second; float a, b; } leads[12] = {
+        {0, 1, 1, 0},         {1, 0, 1, 0},       {1, 0, 1, -1},      {0, 1, -0.5f, -0.5f},
+        {0, 1, 1, -0.5f},     {1, 0, 1, -0.5f},   {2, 0, 1, 0},       {3, 0, 1, 0},
+        {4, 0, 1, 0},         {5, 0, 1, 0},       {6, 0, 1, 0},       {7, 0, 1, 0},
+    };
+    float channel[KM_TISSUE_CHANNELS][BLOCK];
+    for (int64_t at = 0; at < samples; at += BLOCK) {
+        const int count = samples - at < BLOCK ? (int)(samples - at) : BLOCK;
+        for (int t = 0; t < count; t++)
+            for (int l = 0; l < KM_TISSUE_CHANNELS; l++)
+                channel[l][t] = rows[at + t][l];
         for (int l = 0; l < KM_TISSUE_CHANNELS; l++) {
-            v[l] = fminf(fmaxf(rows[t][l], -limit), limit);
-            if (step > 0)
-                v[l] = steps(v[l], step, per);
+            convert(channel[l], count, recorder->limit, recorder->step);
+            if (recorder->flat == l - 2 && l >= 2)
+                memset(channel[l], 0, (size_t)count * sizeof *channel[l]);
         }
-        if (recorder->flat >= 0)
-            v[2 + recorder->flat] = 0;
-        signal[t] = v[0];
-        signal[samples + t] = v[1];
-        signal[2 * samples + t] = v[1] - v[0];
-        signal[3 * samples + t] = -0.5f * (v[0] + v[1]);
-        signal[4 * samples + t] = v[0] - 0.5f * v[1];
-        signal[5 * samples + t] = v[1] - 0.5f * v[0];
-        for (int l = 2; l < KM_TISSUE_CHANNELS; l++)
-            signal[(l + 4) * samples + t] = v[l];
+        for (int i = 0; i < 12; i++)
+            write_lead(signal + i * samples + at, channel[leads[i].first], leads[i].a, channel[leads[i].second],
+                       leads[i].b, count);
     }
 }

@@ -113,7 +113,7 @@ static void fill_atrial(km_rhythm *r, const km_patient *p, km_rng *rng)
         clock.jitter = 0.14;
     else if (has[KM_PACED_ATRIAL])
         clock.jitter = clock.variation = 0;
-    const int wide = has[KM_WENCKEBACH] ? 3 + (int)km_rng_below(rng, 3) : has[KM_MOBITZ_2] ? 3 + (int)km_rng_below(rng, 3) : 0;
+    const int wide = has[KM_WENCKEBACH] || has[KM_MOBITZ_2] ? 3 + (int)km_rng_below(rng, 3) : 0;
     const int bigeminy = has[KM_VENTRICULAR_BIGEMINY], trigeminy = has[KM_VENTRICULAR_TRIGEMINY];
     const int pvc = bigeminy || trigeminy || has[KM_VENTRICULAR_PREMATURE] || has[KM_VENTRICULAR_COUPLETS] ||
                     has[KM_VENTRICULAR_RUN] || has[KM_VENTRICULAR_MULTIFOCAL] || has[KM_VENTRICULAR_INTERPOLATED];
@@ -141,7 +141,8 @@ static void fill_atrial(km_rhythm *r, const km_patient *p, km_rng *rng)
         }
         /* A premature beat in place of this one. */
         int premature = 0, junctional = 0, aberrant = 0, blocked = 0;
-        const int due = has[KM_ATRIAL_BIGEMINY] ? since % 2 == 1 : since > 1 && (chance(rng, p->ectopy) || (!seen && last_p > sure));
+        const int due = has[KM_ATRIAL_BIGEMINY] ? since % 2 == 1
+                                                : since > 1 && (chance(rng, p->ectopy) || (!seen && last_p > sure));
         if (pac && due) {
             double coupling = pac_coupling + 0.02 * km_rng_normal(rng);
             blocked = has[KM_ATRIAL_PREMATURE_BLOCKED] && chance(rng, 0.8);

@@ -46,7 +46,8 @@ km_status km_simulate_check(const km_simulate_settings *settings, km_error *err)
     if (!(settings->fs >= 50 && settings->fs <= 2000))
         return km_error_set(err, KM_VALUE, "fs must be 50 to 2000 Hz, got %g", settings->fs);
     if (!(settings->samples >= settings->fs && settings->samples <= 300 * settings->fs))
-        return km_error_set(err, KM_VALUE, "seconds must be 1 to 300, got %g", (double)settings->samples / settings->fs);
+        return km_error_set(err, KM_VALUE, "seconds must be 1 to 300, got %g",
+                            (double)settings->samples / settings->fs);
     if (!(settings->noise >= 0 && settings->noise <= 10))
         return km_error_set(err, KM_VALUE, "noise must be 0 to 10, got %g", settings->noise);
     for (int m = 0; m < KM_MECHANISM_COUNT; m++)
@@ -108,7 +109,7 @@ static void place_beat(km_simulate_scratch *s, const km_simulate_settings *setti
     }
 }
 
-/* Disordered waves: a few oscillators whose frequency and strength wander, each seen as one of the tissue's nodes is. */
+/* Disordered waves: a few oscillators whose frequency and strength wander, each seen as a node of the tissue is. */
 static void add_fibrillation(km_simulate_scratch *s, const km_simulate_settings *settings, const km_tissue *tissue,
                              double hz, double height, km_rng *rng)
 {
@@ -204,11 +205,14 @@ void km_simulate_record(float *signal, uint8_t *found, float *measure, char *tex
     for (int i = 0; i < s->rhythm.count; i++)
         place_beat(s, settings, &s->rhythm.beat[i]);
     const uint8_t *has = s->patient.has;
-    if (has[KM_FIBRILLATION])
-        add_fibrillation(s, settings, &s->heart.atria, 5.8 + 1.6 * km_rng_uniform(&rng),
-                         0.035 + 0.09 * km_rng_uniform(&rng) * km_rng_uniform(&rng), &rng);
+    if (has[KM_FIBRILLATION]) {
+        const double hz = 5.8 + 1.6 * km_rng_uniform(&rng), share = km_rng_uniform(&rng);
+        const double height = 0.035 + 0.09 * share * share;
+        add_fibrillation(s, settings, &s->heart.atria, hz, height, &rng);
+    }
     if (has[KM_VENTRICULAR_FIBRILLATION])
-        add_fibrillation(s, settings, &s->heart.ventricles, s->patient.rate / 60, 0.25 + 0.5 * km_rng_uniform(&rng), &rng);
+        add_fibrillation(s, settings, &s->heart.ventricles, s->patient.rate / 60, 0.25 + 0.5 * km_rng_uniform(&rng),
+                         &rng);
     km_recorder_draw(&s->recorder, &rng, settings->fs, settings->noise);
     s->recorder.arms_reversed = has[KM_ARMS_REVERSED];
     km_recorder_record(s->rows, settings->samples, &s->recorder, &rng);

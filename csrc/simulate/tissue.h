@@ -1,9 +1,10 @@
 /* Excitable tissue as a graph of nodes, seen by electrodes. A node's transmembrane potential steps from 0 to its
  * amplitude when it is activated and back when it repolarises; current flows along edges, so that lead l sees
- *   phi_l(t) = sum over edges (i, j)  w_ij (V_i(t) - V_j(t)) L_l(middle of the edge) . e_ij  =  sum_i  c_li V_i(t)
- * with L_l the lead's field (mV per unit of dipole), e_ij the direction from i to j, w_ij the edge's cross-section (times
- * 1 / length for the field, times length for the volume). QRS, ST and T come out of the same sum: a scar takes its edges away, an injured node has a smaller amplitude,
- * a late node is late in both steps.                                                                              */
+ *   phi_l(t) = sum over edges (i, j)  a_ij (V_i(t) - V_j(t)) L_l(middle of the edge) . e_ij  =  sum_i  c_li V_i(t)
+ * with L_l the lead's field (mV per unit of dipole), e_ij the direction from i to j and a_ij the edge's cross-section:
+ * the dipole of a volume is conductivity times - grad V, (V_i - V_j) / length, times its volume, a_ij length.
+ * QRS, ST and T come out of the same sum: a scar takes its edges away, an injured node has a smaller amplitude, a late
+ * node is late in both steps.                                                                                     */
 #ifndef KM_TISSUE_H
 #define KM_TISSUE_H
 
