@@ -20,6 +20,7 @@ def small(monkeypatch, tmp_path):
         demo, "CONFIG", {**demo.CONFIG, **sizes, "masked_leads": (11,), "batch_size": 32, "epochs": 2}
     )
     monkeypatch.setattr(demo, "RESAMPLES", 20)
+    monkeypatch.setattr(demo, "INITIALISATIONS", 2)
     monkeypatch.chdir(tmp_path)
 
 
