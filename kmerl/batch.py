@@ -30,12 +30,14 @@ class Batch:
         Text embeddings of the entity names.
     report_id : array_like (B,), optional
         Equal numbers for equal reports (`mask_duplicates`).
+    recording : array_like (B,), optional
+        Numbers that the recordings' dropout masks are made from; without them their places in the batch.
 
     Attributes
     ----------
     patches, report, labels, entities : float32 arrays or None
     lead, segment, offset : int32 arrays
-    report_id : int64 array or None
+    report_id, recording : int64 array or None
 
     Raises
     ------
@@ -45,10 +47,12 @@ class Batch:
         A shape, value or combination that is not allowed; the message names the array.
     """
 
-    __slots__ = ("patches", "lead", "segment", "offset", "report", "labels", "entities", "report_id")
+    __slots__ = ("patches", "lead", "segment", "offset", "report", "labels", "entities", "report_id",
+                 "recording")
 
     def __init__(
-        self, *, patches, lead, segment, offset, report=None, labels=None, entities=None, report_id=None
+        self, *, patches, lead, segment, offset, report=None, labels=None, entities=None, report_id=None,
+        recording=None
     ):
         self.patches = _real(patches, "patches", 2, "(T, P)")
         T, P = self.patches.shape
@@ -99,6 +103,7 @@ class Batch:
                 "same text width D"
             )
         self.report_id = None if report_id is None else _integer(report_id, "report_id", B, "B", np.int64)
+        self.recording = None if recording is None else _integer(recording, "recording", B, "B", np.int64)
 
     @classmethod
     def _of(cls, arrays):
@@ -225,6 +230,15 @@ def _natural(value, name, bits):
     return int(value)
 
 
+def check_rate(config):
+    """A ValueError unless the configuration's rate is that of stores."""
+    from kmerl.store_format import FS
+
+    if config.fs != FS:
+        raise ValueError(f"fs is {config.fs:g} Hz, but stores hold recordings at {FS} Hz: training at another rate is "
+                         "not possible")
+
+
 def _core_corpus(arrays):
     """_kmerl.Corpus of a store's arrays, whose real numbers take the core's type."""
     real = _kmerl.build_info()["real"]
@@ -275,7 +289,12 @@ def sample_batch(store, indices, seed=0, epoch=0, config=None, threads=None):
         raise TypeError(f"config must be a kmerl Config, got {type(config).__name__}")
     if not hasattr(store, "corpus"):
         raise TypeError(f"store must be a kmerl.Store, got {type(store).__name__}")
-    corpus = _core_corpus(store.corpus())
+    check_rate(config)
+    if threads is not None and not 1 <= _natural(threads, "threads", 32) <= 4096:
+        raise ValueError(f"threads must be between 1 and 4096, got {threads}")
+    corpus = getattr(store, "_core", None)
+    if corpus is None:
+        corpus = store._core = _core_corpus(store.corpus())     # kept: its making takes as long as the store is large
     arrays = _kmerl.sample_batch(
         corpus,
         _indices(indices, len(corpus)),
@@ -285,6 +304,17 @@ def sample_batch(store, indices, seed=0, epoch=0, config=None, threads=None):
         threads or config.threads or _kmerl.build_info()["threads"],
     )
     return Batch._of(arrays)
+
+
+def _signal(record, i):
+    """A record's signal as the core takes it, whatever was put there since the record was made."""
+    x = np.asarray(record.signal)
+    if x.ndim != 2 or x.shape[0] != len(record.leads) or x.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{record.name or f'recording {i}'}: signal must be real numbers (leads, samples) for its "
+            f"{len(record.leads)} leads, got shape {x.shape} and dtype {x.dtype}"
+        )
+    return np.ascontiguousarray(x, dtype=np.float32)
 
 
 def sample_windows(records, config, first=False, threads=None):
@@ -317,9 +347,10 @@ def sample_windows(records, config, first=False, threads=None):
     from kmerl.leads import lead_ids
 
     threads = threads or config.threads or _kmerl.build_info()["threads"]
+    signals = [_signal(r, i) for i, r in enumerate(records)]
     signals = [
-        r.signal if r.fs == config.fs else _kmerl.resample(r.signal, r.fs, config.fs, threads)
-        for r in records
+        x if r.fs == config.fs else _kmerl.resample(x, r.fs, config.fs, threads)
+        for x, r in zip(signals, records, strict=True)
     ]
     leads = [np.array(lead_ids(r.leads), dtype=np.int32) for r in records]
     names = [r.name or f"recording {i}" for i, r in enumerate(records)]

@@ -106,17 +106,16 @@ class Checkpoint:
                              f"expected {FORMAT!r})")
         try:
             config = Config.from_json(metadata["config"])
-            leads = json.loads(metadata["leads"])
-            training = json.loads(metadata["training"])
-            texts = json.loads(metadata["names"]) if "names" in metadata else None
-        except (KeyError, json.JSONDecodeError, TypeError, ValueError) as error:
+            leads, training = _json(metadata, "leads", list), _json(metadata, "training", dict)
+            texts = _json(metadata, "names", list) if "names" in metadata else None
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: its header cannot be used: {error}") from None
         if leads != list(LEADS):
             raise ValueError(f"{path}: its leads are {leads}, expected {list(LEADS)}")
         if config.text_width is None:
             raise ValueError(f"{path}: its configuration lacks text_width")
 
-        layout = _kmerl.Model(config.to_core()).layout()
+        layout = _kmerl.layout(config.to_core())       # compared with the file before anything is allocated
         statistics = {name for name in layout if name.endswith((".running_mean", ".running_var"))}
         expected = dict(layout)
         if texts is not None:
@@ -145,3 +144,14 @@ class Checkpoint:
                    {name: tensors[name] for name in layout if name in statistics}, names,
                    metadata.get("vocabulary"), metadata.get("text_encoder"), training, moments,
                    metadata.get("library", ""))
+
+
+def _json(metadata, name, kind):
+    """The value of a JSON text in the header."""
+    try:
+        value = json.loads(metadata[name])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is no JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a JSON {'object' if kind is dict else 'array'}")
+    return value

@@ -68,7 +68,7 @@ class Config:
     max_missing : float
         A lead with a larger share of missing samples is absent.
     normalisation : {"zscore", "minmax", "lead", "none"}
-        SPEC 1. ``lead``: each lead by its own mean and standard deviation.
+        SPEC 1. ``lead``: as ``zscore``, each lead by its own standard deviation.
     normalisation_scope : {"visible", "present"}
         Whose statistics: the visible leads, or all that the recording has, before masking.
     segment_samples : int
@@ -320,8 +320,9 @@ def _check(name: str, kind: str, value):
     if kind.startswith("int"):
         if not isinstance(value, numbers.Integral) or isinstance(value, bool):
             raise TypeError(f"{name} must be an integer, got {value!r}")
-        if not -2**63 <= value < 2**63 or (name == "threads" and not 1 <= value <= 4096):
-            raise ValueError(f"{name} is out of range: {value}")
+        low, high = (1, 4096) if name == "threads" else (-2**63, 2**63 - 1)
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be between {low} and {high}, got {value}")
         return int(value)
     if kind.startswith("float"):
         if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):

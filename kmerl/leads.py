@@ -33,6 +33,8 @@ def lead_ids(leads, argument="leads"):
     """
     if isinstance(leads, str):
         leads = [leads]
+    if isinstance(leads, (set, frozenset, dict)):
+        raise TypeError(f"{argument} must be lead names in an order, such as a list, got a {type(leads).__name__}")
     try:
         leads = list(leads)
     except TypeError:

@@ -11,17 +11,17 @@ import threading
 import numpy as np
 
 from . import _kmerl
-from .batch import Batch, sample_windows
+from .batch import Batch, _natural, sample_windows
 from .checkpoint import Checkpoint
 from .config import PRESETS, Config
 from .leads import LEADS
-from .record import as_records
+from .record import iter_records
 
 __all__ = ["KMERL", "Answer", "list_models", "load_model"]
 
 _REAL = np.dtype(_kmerl.build_info()["real"])
 _MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
-_CHUNK = 64  # recordings answered between two looks at Ctrl-C
+_CHUNK = 64  # windows answered between two looks at Ctrl-C
 _FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
@@ -72,8 +72,7 @@ class KMERL:
     """
 
     def __init__(self, preset=None, **parameters):
-        if preset is not None and preset not in PRESETS:
-            raise ValueError(f"preset must be None or one of {', '.join(map(repr, PRESETS))}, got {preset!r}")
+        _check_preset(preset)
         unknown = [name for name in parameters if name not in _FIELDS]
         if unknown:
             raise TypeError(_unknown_parameter(unknown[0]))
@@ -91,6 +90,7 @@ class KMERL:
         self._encoder = None
         self._training = {}
         self._classes = {}
+        self._generation = 0
         self._classes_lock = threading.Lock()
         for name in ("config_", "vocabulary_", "history_"):
             self.__dict__.pop(name, None)
@@ -102,7 +102,8 @@ class KMERL:
         return {"preset": self.preset, **{name: getattr(self, name) for name in _FIELDS}}
 
     def set_params(self, **parameters):
-        """Changes constructor parameters; a trained model stays as it is until `fit` or `initialize`.
+        """Changes constructor parameters; a trained model stays as it is until `fit` or `initialize`. Another preset
+        takes back what the old one set and brings its own choices.
 
         Raises
         ------
@@ -112,6 +113,13 @@ class KMERL:
         for name in parameters:
             if name not in _FIELDS and name != "preset":
                 raise ValueError(_unknown_parameter(name))
+        if "preset" in parameters:
+            _check_preset(parameters["preset"])
+            before, after = PRESETS.get(self.preset, {}), PRESETS.get(parameters["preset"], {})
+            for name, value in before.items():
+                if getattr(self, name) == value:
+                    setattr(self, name, _FIELDS[name].default)
+            parameters = {**after, **parameters}
         for name, value in parameters.items():
             setattr(self, name, value)
         return self
@@ -121,6 +129,19 @@ class KMERL:
                    if getattr(self, name) != field.default}
         arguments = [f"preset={self.preset!r}"] if self.preset else []
         return f"KMERL({', '.join(arguments + [f'{name}={value!r}' for name, value in changed.items()])})"
+
+    def __getstate__(self):
+        """What copying and sending to another process take along: everything but what can be made again."""
+        return {"parameters": self.get_params(), "history": self.__dict__.get("history_"),
+                "checkpoint": None if self._core is None else self._checkpoint(), "encoder": self._encoder}
+
+    def __setstate__(self, state):
+        self.__init__(**state["parameters"])
+        if state["checkpoint"] is not None:
+            self._restore(state["checkpoint"])
+        if state["history"] is not None:
+            self.history_ = state["history"]
+        self._encoder = state["encoder"]
 
     # ---- parameters --------------------------------------------------------------------------------------------
 
@@ -137,16 +158,21 @@ class KMERL:
         KMERL
             self
         """
+        config = self._configuration(text_dim)
+        self._reset()
+        self.config_ = config
+        self._core = _kmerl.Model(self.config_.to_core())
+        self.vocabulary_ = None
+        return self
+
+    def _configuration(self, text_dim):
+        """The checked configuration with its text width."""
         config = Config(**{name: getattr(self, name) for name in _FIELDS})
         if isinstance(text_dim, bool) or not isinstance(text_dim, (int, np.integer)) or text_dim < 1:
             raise ValueError(f"text_dim must be a whole number from 1, got {text_dim!r}")
         if config.text_width not in (None, text_dim):
             raise ValueError(f"text_dim={text_dim} contradicts text_width={config.text_width}")
-        self._reset()
-        self.config_ = dataclasses.replace(config, text_width=int(text_dim))
-        self._core = _kmerl.Model(self.config_.to_core())
-        self.vocabulary_ = None
-        return self
+        return dataclasses.replace(config, text_width=int(text_dim))
 
     def _ready(self):
         if self._core is None:
@@ -194,6 +220,7 @@ class KMERL:
 
     def _forget_classes(self):
         with self._classes_lock:
+            self._generation += 1
             self._classes.clear()
 
     def forward(self, batch):
@@ -222,7 +249,8 @@ class KMERL:
         ----------
         batch : kmerl.Batch
         step : int
-            Dropout masks are a function of seed, step and the recording's place in the batch.
+            Dropout masks are a function of seed, step and recording (``batch.recording``, which `sample_batch` fills,
+            else its place in the batch).
 
         Returns
         -------
@@ -231,7 +259,8 @@ class KMERL:
         gradients : dict of str to ndarray
             Of ``total``, by parameter name.
         """
-        losses, gradients = self._ready().loss_and_gradients(_arrays(batch), step=step, threads=self._threads())
+        losses, gradients = self._ready().loss_and_gradients(_arrays(batch), step=_natural(step, "step", 32),
+                                                             threads=self._threads())
         del losses["duplicates"]        # of interest to a run's log
         return losses, gradients
 
@@ -241,7 +270,9 @@ class KMERL:
     # ---- training ----------------------------------------------------------------------------------------------
 
     def fit(self, store, out=None, *, max_steps=None, progress=True):
-        """Pretrains on a store (Sec. 2, App. B), or goes on where a run in `out` stopped.
+        """Pretrains on a store (Sec. 2, App. B) from the seed, or goes on where a run in `out` stopped.
+
+        As in scikit-learn, whatever the model had learned before is forgotten: `fit` on a loaded model starts anew.
 
         Parameters
         ----------
@@ -265,7 +296,9 @@ class KMERL:
         ValueError
             If `out` holds a run of another configuration or store: the message names the fields.
         RuntimeError
-            If the store has no labels or embeddings yet, or the loss stops being finite.
+            If the store has no labels or embeddings yet, or the loss or its gradient stops being finite.
+        KeyboardInterrupt
+            After Ctrl-C, once the step is done and kept in `out`; the same call goes on.
         """
         from .training import fit
 
@@ -305,7 +338,12 @@ class KMERL:
     @classmethod
     def _of(cls, checkpoint):
         config = checkpoint.config
-        model = cls(**{name: getattr(config, name) for name in _FIELDS})
+        values = {name: getattr(config, name) for name in _FIELDS}
+        if config.size != "custom":     # what follows from the size is not asked for again
+            values.update(dict.fromkeys(("width", "depth", "heads", "mlp_width")))
+        if config.lead_embedding == (config.tokenisation == "lead"):
+            values["lead_embedding"] = None
+        model = cls(**values)
         model._restore(checkpoint)
         return model
 
@@ -396,13 +434,13 @@ class KMERL:
         method = self._method(method)
         classes = [classes] if isinstance(classes, str) else classes
         texts = _class_list(classes)
-        records, single = as_records(x, leads, fs)
+        records, count, single = iter_records(x, leads, fs)
         asked = self._class_set(texts, "query") if method != "cosine" else None
         text = self._class_set(texts, "contrast") if method != "query" else None
-        probabilities = np.empty((len(records), len(texts)), np.float32)
+        probabilities = np.empty((count, len(texts)), np.float32)
         about = []
-        for first in range(0, len(records), _CHUNK):
-            part = records[first:first + _CHUNK]
+        for part in self._parts(records, windows):
+            first = len(about)
             batch, owner, info, rows = self._windows(part, windows)
             out = core.evaluate(batch, asked[0] if asked else None, embeddings=text is not None,
                                 threads=self._threads())
@@ -431,14 +469,15 @@ class KMERL:
         ndarray float32 (width,) or (n, width)
         """
         core = self._ready()
-        records, single = as_records(x, leads, fs)
-        features = np.empty((len(records), self.config_.width), np.float32)
-        for first in range(0, len(records), _CHUNK):
-            part = records[first:first + _CHUNK]
+        records, count, single = iter_records(x, leads, fs)
+        features = np.empty((count, self.config_.width), np.float32)
+        first = 0
+        for part in self._parts(records, windows):
             batch, owner, _, rows = self._windows(part, windows)
             out = core.evaluate(batch, threads=self._threads())
             features[first:first + len(part)] = _kmerl.average_windows(out["features"], owner, rows["segments"],
                                                                        len(part))
+            first += len(part)
         return features[0] if single else features
 
     def attend(self, x, classes, leads=None, fs=None):
@@ -463,7 +502,7 @@ class KMERL:
         if self.config_.tokenisation != "lead":
             raise ValueError("attend needs tokenisation='lead': this model's tokens hold all leads at once")
         texts = _class_list([classes] if isinstance(classes, str) else classes)
-        records, single = as_records(x, leads, fs)
+        records, _, single = iter_records(x, leads, fs)
         asked, expand = self._class_set(texts, "query")
         maps = []
         for record in records:
@@ -501,12 +540,14 @@ class KMERL:
         with self._classes_lock:
             if key in self._classes:
                 return self._classes[key]
+            generation = self._generation
         embeddings, expand = self._embed(texts, side)
         prepared = self._core.classes(embeddings) if side == "query" else self._core.project_text(embeddings)
         with self._classes_lock:
-            if len(self._classes) >= 16:
-                self._classes.pop(next(iter(self._classes)))
-            self._classes[key] = (prepared, expand)
+            if generation == self._generation:      # the parameters are still those it was prepared with
+                if len(self._classes) >= 16:
+                    self._classes.pop(next(iter(self._classes)))
+                self._classes[key] = (prepared, expand)
         return prepared, expand
 
     def _embed(self, texts, side):
@@ -538,6 +579,18 @@ class KMERL:
             "model.text_encoder = kmerl.TextEncoder.load(folder) with the encoder it was trained with"
             + (f" ({self._encoder_id})" if self._encoder_id else "")
         )
+
+    def _parts(self, records, windows):
+        """Lists of records that together have about _CHUNK windows: what is answered at once."""
+        part, total = [], 0
+        for record in records:
+            part.append(record)
+            total += 1 if windows == "first" else 1 + int(record.seconds / self.config_.seconds)
+            if total >= _CHUNK:
+                yield part
+                part, total = [], 0
+        if part:
+            yield part
 
     def _windows(self, records, windows):
         """Packed windows of records: batch arrays, the record each window belongs to, and what was done."""
@@ -602,7 +655,11 @@ def load_model(name):
         else:
             raise FileNotFoundError(f"there is no checkpoint {path!r}, and no model of that name comes with kmerl "
                                     f"(kmerl.list_models() gives {list_models()})")
-    return KMERL._of(Checkpoint.read(path))
+    checkpoint = Checkpoint.read(path)
+    try:
+        return KMERL._of(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def list_models():
@@ -619,6 +676,11 @@ def _arrays(batch):
     return batch.arrays()
 
 
+def _check_preset(preset):
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset must be None or one of {', '.join(map(repr, PRESETS))}, got {preset!r}")
+
+
 def _unknown_parameter(name):
     near = difflib.get_close_matches(name, _FIELDS, n=1)
     return f"KMERL has no parameter {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
@@ -632,11 +694,11 @@ def _checked(given, argument, wanted):
     problems += [f"unexpected {name}" for name in given if name not in wanted]
     arrays = {}
     for name in wanted.keys() & set(given):
-        try:
-            array = arrays[name] = np.ascontiguousarray(given[name], dtype=_REAL)
-        except (TypeError, ValueError) as error:
-            problems.append(f"{name} is no array of numbers ({error})")
+        array = np.asarray(given[name])
+        if array.dtype.kind not in "fiu":
+            problems.append(f"{name} must be real numbers, got dtype {array.dtype}")
             continue
+        array = arrays[name] = np.ascontiguousarray(array, dtype=_REAL)
         if array.shape != wanted[name].shape:
             problems.append(f"{name} has shape {array.shape}, expected {wanted[name].shape}")
         elif not np.isfinite(array).all():
@@ -650,8 +712,8 @@ def _checked(given, argument, wanted):
 
 
 def _class_list(classes):
-    if isinstance(classes, (bytes, dict)) or not hasattr(classes, "__iter__"):
-        raise TypeError(f"classes must be a text or a list of texts, got {type(classes).__name__}")
+    if isinstance(classes, (bytes, dict, set, frozenset)) or not hasattr(classes, "__iter__"):
+        raise TypeError(f"classes must be a text or a list of texts, in an order, got {type(classes).__name__}")
     classes = list(classes)
     if not classes:
         raise ValueError("classes is empty: expected at least one class name")

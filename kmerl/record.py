@@ -123,6 +123,8 @@ def _rate(fs):
 def _numbers(x, argument):
     """x as an array of real numbers, or an error that says what it is."""
     try:
+        if isinstance(x, np.ma.MaskedArray):        # what is masked is missing
+            x = np.ma.filled(x.astype(np.float64), np.nan)
         array = np.asarray(x)
     except ValueError:
         raise ValueError(f"{argument} has rows of different lengths; expected (leads, samples)") from None
@@ -450,6 +452,21 @@ def as_records(x, leads=None, fs=None):
         array = np.ascontiguousarray(array[None] if single else array, dtype=np.float32)
     names = [LEADS[i] for i in ids]
     return [Record._of(signal, rate, list(names), None, []) for signal in array], single
+
+
+def iter_records(x, leads=None, fs=None):
+    """`as_records`, one recording after the other: of a list of paths only one is in memory at a time.
+
+    Returns
+    -------
+    records : iterator of Record
+    count : int
+    single : bool
+    """
+    if isinstance(x, (list, tuple)) and x and not _is_plain(x):
+        return (_numbered(i, item, leads, fs) for i, item in enumerate(x)), len(x), False
+    records, single = as_records(x, leads, fs)
+    return iter(records), len(records), single
 
 
 def _is_plain(items):

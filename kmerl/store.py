@@ -161,6 +161,7 @@ class Store:
                 )
             raise FileNotFoundError(f"no store in {path!r}: there is no {fmt.DATABASE}")
         self.close()
+        self._core = None       # sample_batch's view of the corpus
         with fmt.database_errors(name):
             meta = self._read_meta(name)
             if meta["format"] != fmt.FORMAT:

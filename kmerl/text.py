@@ -116,7 +116,7 @@ class TextEncoder:
         core = _kmerl.Text(weights, **config)
         return cls(core, tokenizer, config, fingerprint)
 
-    def embed(self, texts, pooling="mean", max_length=256, threads=None, progress=False):
+    def embed(self, texts, pooling="mean", max_length=None, threads=None, progress=False):
         """Embed texts, each distinct one once.
 
         A text's embedding is the same to the last bit whatever else is in the list.
@@ -127,8 +127,9 @@ class TextEncoder:
             Empty texts are allowed.
         pooling : {"mean", "cls", "pooler"}
             Mean of the last hidden states of all tokens, that of the first token, or the pooler's output.
-        max_length : int
-            Texts are cut to so many tokens, the two special ones included.
+        max_length : int, optional
+            Texts are cut to so many tokens, the two special ones included. By default 256 (SPEC 4), or what the
+            encoder has positions for where that is less.
         threads : int, optional
             By default ``OMP_NUM_THREADS``, else the cores this process may use.
         progress : bool
@@ -145,6 +146,8 @@ class TextEncoder:
         """
         texts = _check_texts(texts)
         _check_pooling(pooling, self.poolings, self.id)
+        if max_length is None:
+            max_length = min(256, self.max_length)
         max_length = _check_integer("max_length", max_length, 2, self.max_length)
         threads = (
             _kmerl.build_info()["threads"] if threads is None else _check_integer("threads", threads, 1, 4096)

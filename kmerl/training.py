@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import threading
@@ -12,10 +13,11 @@ import time
 import numpy as np
 
 from . import _kmerl
-from .batch import _core_corpus
+from .batch import _core_corpus, check_rate
 from .checkpoint import Checkpoint, Names
 from .durable import FolderLock, writing
 from .progress import Progress
+from .store_format import DATABASE
 
 LAST, BEST, LOG, CONFIG = "last.safetensors", "best.safetensors", "log.jsonl", "config.json"
 SAVE_SECONDS = 600  # last.safetensors is never older than this, whatever an epoch takes
@@ -30,30 +32,44 @@ def fit(model, store, out, *, max_steps, progress):
                                   or max_steps < 1):
         raise ValueError(f"max_steps must be None or a whole number from 1, got {max_steps!r}")
     corpus, vocabulary, embeddings = store.corpus(), store.vocabulary, store.embeddings
-    model.initialize(embeddings.width)
-    _check_pooling(model.config_, embeddings)
-    names = Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
-    model._know(vocabulary, names, embeddings.encoder)
+    config = model._configuration(embeddings.width)
+    check_rate(config)
+    _check_pooling(config, embeddings)
 
     with contextlib.ExitStack() as stack:
         if out is not None:
-            out = os.fspath(out)
+            out = _folder(out)
             parent = os.path.dirname(os.path.abspath(out))
             if not os.path.isdir(parent):
                 raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
             os.makedirs(out, exist_ok=True)
             stack.enter_context(FolderLock(out, "run"))
-        run = Run(model, store.fingerprint(), out)
-        threads = model._threads()
+        run = Run(model, config, store.fingerprint(), out)
+        last = run.find()
+        # Nothing can be refused any more: only now the model forgets what it was.
+        model.initialize(embeddings.width)
+        names = Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
+        model._know(vocabulary, names, embeddings.encoder)
         trainer = _kmerl.Trainer(
             model._core,
             _core_corpus(corpus),
             np.ascontiguousarray(store.split["train"], dtype=np.int64),
             np.ascontiguousarray(store.split["validation"], dtype=np.int64),
-            threads=threads,
+            threads=model._threads(),
         )
-        run.begin(trainer)
+        run.begin(trainer, last)
         run.train(trainer, max_steps, progress)
+
+
+def _folder(out):
+    if not isinstance(out, (str, os.PathLike)) or not os.fspath(out) or "\0" in os.fspath(out):
+        raise ValueError(f"out must be the path of a folder, got {out!r}")
+    out = os.fspath(out)
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise NotADirectoryError(f"out: {out!r} is a file, expected a folder")
+    if os.path.exists(os.path.join(out, DATABASE)):
+        raise ValueError(f"out: {out!r} is a store; a run needs a folder of its own")
+    return out
 
 
 def _check_pooling(config, embeddings):
@@ -96,8 +112,9 @@ class Interrupts:
 class Run:
     """One run: the state beside the trainer's, and the files that hold both."""
 
-    def __init__(self, model, fingerprint, out):
+    def __init__(self, model, config, fingerprint, out):
         self.model = model
+        self.config = config
         self.out = out
         self.log = None
         self.history = []
@@ -109,27 +126,36 @@ class Run:
 
     # ---- beginning, or going on ---------------------------------------------------------------------------------
 
-    def begin(self, trainer):
-        """Goes on from the folder's last checkpoint, or starts a run there."""
+    def find(self):
+        """The checkpoint to go on from, or None; an error where the folder holds another run."""
         if self.out is None:
-            return
-        config = self.model.config_
+            return None
         if os.path.exists(self.path(LAST)):
             last = Checkpoint.read(self.path(LAST))
             self._compare(last)
             if last.moments is None:
                 raise ValueError(f"{self.path(LAST)} lacks the optimiser's state: the run cannot go on")
+            return last
+        found = [name for name in (CONFIG, BEST, LOG) if os.path.exists(self.path(name))]
+        if found:
+            raise ValueError(f"out: {self.out!r} holds {', '.join(found)} of a run but no {LAST} to go on from: put it "
+                             "back, or choose another folder")
+        return None
+
+    def begin(self, trainer, last):
+        """Puts model and trainer where the checkpoint was, and the folder's files with them."""
+        if self.out is None:
+            return
+        if last is not None:
             self.training.update(last.training)
             self.model._adopt(last)
             trainer.set_state(step=self.training["step"], validated=self.training["validated"],
                               m={k: np.array(v) for k, v in last.moments["m"].items()},
                               v={k: np.array(v) for k, v in last.moments["v"].items()})
-        elif os.path.exists(self.path(CONFIG)):
-            # Killed before the first checkpoint: nothing to go on from, but it must be the same run.
-            with open(self.path(CONFIG), encoding="utf-8") as file:
-                self._compare_config(type(config).from_json(file.read()))
+        else:
+            self._save(trainer, LAST)       # first of all files: where there is another, there is this one
         with writing(self.path(CONFIG)) as file:
-            file.write((json.dumps(json.loads(config.to_json()), indent=2, sort_keys=True) + "\n").encode())
+            file.write((json.dumps(json.loads(self.config.to_json()), indent=2, sort_keys=True) + "\n").encode())
         self._cut_log()
 
     def _compare(self, last):
@@ -139,9 +165,9 @@ class Run:
                              "anew since); choose another folder")
 
     def _compare_config(self, other):
-        different = other.difference(self.model.config_)
+        different = other.difference(self.config)
         if different:
-            mine = {name: getattr(self.model.config_, name) for name in different}
+            mine = {name: getattr(self.config, name) for name in different}
             theirs = {name: getattr(other, name) for name in different}
             raise ValueError(
                 f"out: {self.out!r} holds a run of another configuration: "
@@ -155,7 +181,7 @@ class Run:
         if os.path.exists(self.path(LOG)):
             with open(self.path(LOG), encoding="utf-8") as file:
                 for line in file:
-                    with contextlib.suppress(json.JSONDecodeError):
+                    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
                         entry = json.loads(line)
                         validated = "val_loss" in entry
                         if entry["step"] <= self.training["validated" if validated else "step"]:
@@ -171,7 +197,6 @@ class Run:
         state = trainer.state()
         steps = state["epoch_steps"] * self.model.config_.epochs
         until = steps if max_steps is None else min(int(max_steps), steps)
-        size = self.model.config_.batch_size
         self.saved = time.monotonic()
         with contextlib.ExitStack() as stack:
             interrupts = stack.enter_context(Interrupts())
@@ -182,13 +207,16 @@ class Run:
             self.shown = {}
 
             def hook(event):
-                if event["validation"]:
-                    self._validated(trainer, event)
-                else:
-                    self._stepped(event, size)
+                if event["event"] == "step":
+                    self._stepped(event)
                     bar.update(1, **self.shown)
                     if time.monotonic() - self.saved > SAVE_SECONDS:
                         self._save(trainer, LAST)
+                elif event["event"] == "validation":
+                    self._validated(trainer, event)
+                    bar.update(0, **self.shown)
+                else:
+                    bar.update(0, **self.shown, validating=event["recordings"])
                 interrupts.release()
 
             try:
@@ -197,34 +225,36 @@ class Run:
                 self.model.history_ = self.history
                 self.model._forget_classes()
                 self._save(trainer, LAST)
-                if self.out is not None and not os.path.exists(self.path(BEST)):
-                    self._save(trainer, BEST)       # no validation yet: the only state there is
-        self.model._training = dict(self.training)
+                if self.training["best_step"] is None:
+                    self._save(trainer, BEST)       # no validation yet: the last state stands in
+                self.model._training = dict(self.training)
 
     def _write(self, entry):
+        entry = {name: None if isinstance(value, float) and not math.isfinite(value) else value
+                 for name, value in entry.items()}
         self.history.append(entry)
         if self.log is not None:
-            self.log.write(json.dumps(entry) + "\n")
+            self.log.write(json.dumps(entry, allow_nan=False) + "\n")
             self.log.flush()
 
-    def _stepped(self, event, size):
+    def _stepped(self, event):
         now = time.monotonic()
         rate = event["recordings"] / max(now - self.clock, 1e-9)
         self.clock = now
         self.training.update(step=event["step"], epoch=event["epoch"])
         entry = {name: event[name] for name in ("step", "epoch", "loss", "contrast", "query", "lr", "gradient_norm",
-                                                "duplicates")}
+                                                "duplicates", "skipped", "repaired", "dropped")}
         self._write({**entry, "samples_per_s": round(rate, 3)})
         self.shown.update(loss=f"{event['loss']:.4f}", samples_per_s=f"{rate:.1f}")
 
     def _validated(self, trainer, event):
         loss = event["loss"]
         self._write({"step": event["step"], "epoch": event["epoch"], "val_loss": loss,
-                     "val_contrast": event["contrast"], "val_query": event["query"]})
+                     "val_contrast": event["contrast"], "val_query": event["query"], "skipped": event["skipped"]})
         self.shown.update(val_loss=f"{loss:.4f}")
-        self.training.update(validated=event["step"], val_loss=loss)
+        self.training.update(validated=event["step"], val_loss=loss if math.isfinite(loss) else None)
         best = self.training["best_val_loss"]
-        if best is None or loss < best:
+        if math.isfinite(loss) and (best is None or loss < best):
             self.training.update(best_step=event["step"], best_val_loss=loss)
             self._save(trainer, BEST)
         self._save(trainer, LAST)

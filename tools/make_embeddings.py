@@ -23,6 +23,7 @@ def shipped_texts():
     texts = [*vocabulary, *(synonym for name in vocabulary for synonym in vocabulary[name].synonyms)]
     texts += [name for names in class_names().values() for name in names.values()]
     texts += [record.report for record in kmerl.sample_records()]
+    texts.append("")        # recordings without a report
     return list({text.lower(): text for text in reversed(texts)}.values())[::-1]
 
 

@@ -16,6 +16,9 @@ typedef struct km_batch {
     const int64_t *report_id;   /* (B)      equal ids: the same text; NULL where unknown                    */
     const km_real *labels;      /* (B, Q)   0 or 1                                                          */
     const km_real *entities;    /* (Q, D)   text embeddings of the entity names                             */
+    const int64_t *recording;   /* (B)      ids that dropout's masks are made from; NULL: the place b       */
+    int skipped;                /* recordings that were asked for and could not be used                     */
+    int64_t repaired, dropped;  /* missing samples interpolated, leads found absent, in those that were     */
 } km_batch;
 
 /* KM_VALUE for the first thing that does not fit together or the configuration: sizes, offsets, ids. */

@@ -35,7 +35,8 @@ int km_masks_leads(int order[KM_LEADS], uint16_t present, const double masked_le
 
 int64_t km_masks_kept(int64_t n, double ratio)
 {
-    int64_t kept = (int64_t)((double)n * (1.0 - ratio));
+    /* 50 * (1 - 0.9) is a hair under 5 in binary: the hair is given back. */
+    int64_t kept = (int64_t)((double)n * (1.0 - ratio) + 1e-9);
     return kept < 1 ? 1 : kept;
 }
 

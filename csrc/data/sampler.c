@@ -245,11 +245,12 @@ static km_status grow(km_arena *arena, size_t bytes, km_error *err)
     return KM_OK;
 }
 
-static void layout_plan(km_arena *arena, job *j, int64_t **report_id, int B, int D, int Q)
+static void layout_plan(km_arena *arena, job *j, int64_t **report_id, int64_t **recording, int B, int D, int Q)
 {
     j->rows = km_arena_take(arena, (size_t)B, sizeof *j->rows);
     j->offset = km_arena_take(arena, (size_t)B + 1, sizeof *j->offset);
     *report_id = km_arena_take(arena, (size_t)B, sizeof **report_id);
+    *recording = km_arena_take(arena, (size_t)B, sizeof **recording);
     j->report = km_arena_reals(arena, (size_t)B * (size_t)D);
     j->labels = km_arena_reals(arena, (size_t)B * (size_t)Q);
 }
@@ -269,14 +270,15 @@ static void layout_scratch(km_arena *arena, job *j, int threads)
     j->keep = km_arena_take(arena, (size_t)threads * KM_LEADS * (size_t)j->M, sizeof *j->keep);
 }
 
-static km_status take_plan(km_sampler *s, job *j, int64_t **report_id, int B, int D, int Q, km_error *err)
+static km_status take_plan(km_sampler *s, job *j, int64_t **report_id, int64_t **recording, int B, int D, int Q,
+                           km_error *err)
 {
     km_arena measure = {NULL, 0, 0};
-    layout_plan(&measure, j, report_id, B, D, Q);
+    layout_plan(&measure, j, report_id, recording, B, D, Q);
     km_status status = grow(&s->plan, measure.used, err);
     if (status != KM_OK)
         return status;
-    layout_plan(&s->plan, j, report_id, B, D, Q);
+    layout_plan(&s->plan, j, report_id, recording, B, D, Q);
     memset(j->rows, 0, (size_t)B * sizeof *j->rows);
     s->rows = j->rows;
     return KM_OK;
@@ -332,17 +334,30 @@ static void set_offsets(const job *j, int B)
 
 /* The whole call */
 
+/* Why row b cannot be used. */
+static km_status refuse(const job *j, const km_sampler_row *row, km_error *err)
+{
+    const long long recording = (long long)row->recording;
+    if (row->problem == TOO_SHORT)
+        return km_error_set(err, KM_VALUE, "recording %lld has %d samples, shorter than one segment of %lld", recording,
+                            (int)j->corpus->samples[row->recording], (long long)j->P);
+    return km_error_set(err, KM_VALUE, "recording %lld has no lead left: each of its %d is flat or has more than %g %% "
+                        "missing samples", recording, km_leads_count(row->present), 100.0 * j->config->max_missing);
+}
+
 km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const int64_t *indices, int B,
-                           const km_config *config, uint64_t seed, uint32_t epoch, int threads, km_error *err)
+                           const km_config *config, uint64_t seed, uint32_t epoch, int skip, int threads,
+                           km_error *err)
 {
     job j = {.config = config, .corpus = corpus, .seed = seed, .epoch = epoch};
-    int64_t *report_id;
+    int64_t *report_id, *recording, repaired = 0, dropped = 0;
+    const int asked = B;
     if (B < 1)
         return km_error_set(err, KM_VALUE, "indices is empty: a batch needs a recording");
     km_status status = check_sizes(&j, threads, err);
     if (status != KM_OK)
         return status;
-    status = take_plan(sampler, &j, &report_id, B, corpus->D, corpus->Q, err);
+    status = take_plan(sampler, &j, &report_id, &recording, B, corpus->D, corpus->Q, err);
     if (status != KM_OK)
         return status;
     for (int b = 0; b < B; b++) {
@@ -350,19 +365,23 @@ km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const i
             return km_error_set(err, KM_INDEX, "indices[%d] is %lld; the store has %lld recordings", b,
                                 (long long)indices[b], (long long)corpus->count);
         j.rows[b].recording = indices[b];
-        report_id[b] = corpus->report[indices[b]];
     }
 
     km_threads_run(threads, B, plan_row, &j);
-    for (int b = 0; b < B; b++) {
-        const long long recording = (long long)indices[b];
-        if (j.rows[b].problem == TOO_SHORT)
-            return km_error_set(err, KM_VALUE, "recording %lld has %d samples, shorter than one segment of %lld",
-                                recording, (int)corpus->samples[indices[b]], (long long)j.P);
-        if (j.rows[b].problem == NO_LEAD)
-            return km_error_set(err, KM_VALUE, "recording %lld has no lead left: each of its %d is flat or has more "
-                                "than %g %% missing samples", recording, km_leads_count(j.rows[b].present),
-                                100.0 * config->max_missing);
+    B = 0;
+    for (int b = 0; b < asked; b++) {
+        if (j.rows[b].problem == 0) {
+            recording[B] = j.rows[b].recording;
+            report_id[B] = corpus->report[recording[B]];
+            dropped += km_leads_count(j.rows[b].dropped);
+            j.rows[B++] = j.rows[b];
+        } else if (!skip) {
+            return refuse(&j, &j.rows[b], err);
+        }
+    }
+    if (B == 0) {
+        sampler->batch = (km_batch){.skipped = asked};
+        return KM_OK;
     }
     set_offsets(&j, B);
 
@@ -370,15 +389,18 @@ km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const i
     int masked = 0;
     while (masked < KM_LEADS - 1 && config->masked_leads[masked] <= 0.0)
         masked++;
-    status = take_tokens(sampler, &j, B * count_tokens(config, KM_LEADS - masked, j.M, 1), threads, err);
+    status = take_tokens(sampler, &j, asked * count_tokens(config, KM_LEADS - masked, j.M, 1), threads, err);
     if (status != KM_OK)
         return status;
     km_threads_run(threads, B, fill_row, &j);
+    for (int b = 0; b < B; b++)
+        repaired += j.rows[b].repaired;
     sampler->batch = (km_batch){
         .B = B, .T = j.offset[B], .Q = corpus->Q, .D = corpus->D,
         .patches = j.patches, .lead = j.lead, .segment = j.segment, .offset = j.offset,
         .report = corpus->D > 0 ? j.report : NULL, .report_id = report_id,
-        .labels = corpus->Q > 0 ? j.labels : NULL, .entities = corpus->entities,
+        .labels = corpus->Q > 0 ? j.labels : NULL, .entities = corpus->entities, .recording = recording,
+        .skipped = asked - B, .repaired = repaired, .dropped = dropped,
     };
     return KM_OK;
 }
@@ -396,7 +418,7 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
 {
     job j = {.config = config, .inputs = inputs};
     const int64_t window = km_config_samples(config);
-    int64_t *report_id, rows = 0;
+    int64_t *report_id, *recording, rows = 0;
     km_status status = check_sizes(&j, threads, err);
     if (status != KM_OK)
         return status;
@@ -412,7 +434,7 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
     if (rows > INT32_MAX)
         return km_error_set(err, KM_VALUE, "the batch would have %lld windows: give fewer recordings at once",
                             (long long)rows);
-    status = take_plan(sampler, &j, &report_id, (int)rows, 0, 0, err);
+    status = take_plan(sampler, &j, &report_id, &recording, (int)rows, 0, 0, err);
     if (status != KM_OK)
         return status;
     km_sampler_row *row = j.rows;

@@ -35,9 +35,12 @@ void km_sampler_free(km_sampler *sampler);
 
 /* What a training step sees of recordings `indices` (B) of the corpus: one window each, masked. batch.report, labels
  * and report_id are those of the recordings; entities are the corpus's own.
- * KM_INDEX: no such recording.  KM_VALUE: no recording at all, shorter than a segment, no usable lead.              */
+ * A recording shorter than a segment or without a usable lead is KM_VALUE; where skip is 1 it is left out and counted
+ * instead (which depends on nothing but seed, epoch and recording), and batch.B may be 0.
+ * KM_INDEX: no such recording.                                                                                      */
 km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const int64_t *indices, int B,
-                           const km_config *config, uint64_t seed, uint32_t epoch, int threads, km_error *err);
+                           const km_config *config, uint64_t seed, uint32_t epoch, int skip, int threads,
+                           km_error *err);
 
 typedef struct km_sampler_input {
     const float *signal;        /* (leads, samples) in mV at config's rate; not finite: missing         */

@@ -342,7 +342,7 @@ static km_dropout step_dropout(const step_context *x, int recording)
     const km_config *c = &x->model->config;
     km_dropout d = {x->step->training ? c->dropout : 0, (uint64_t)c->seed, x->step->step, 0};
     if (recording >= 0)
-        d.site = km_query_site(x->step->recording != NULL ? x->step->recording[recording] : recording);
+        d.site = km_query_site(x->batch->recording != NULL ? x->batch->recording[recording] : recording);
     return d;
 }
 
@@ -426,6 +426,9 @@ static km_status check_batch(const km_model *m, const km_batch *batch, int contr
         return km_error_set(err, KM_VALUE, "report embeddings are needed when contrast_weight > 0");
     if (query && (batch->labels == NULL || batch->entities == NULL || batch->Q < 1))
         return km_error_set(err, KM_VALUE, "labels and entities are needed when query_weight > 0");
+    if (contrast && m->config.mask_duplicates && batch->report_id == NULL)
+        return km_error_set(err, KM_VALUE,
+                            "report_id is needed with mask_duplicates: it tells which reports are the same");
     return km_batch_check(batch, &m->config, err);
 }
 

@@ -43,7 +43,6 @@ typedef struct km_step {
     int training;               /* dropout if configured; 0: none                              */
     int update_statistics;      /* batch norm's running statistics take this batch in          */
     uint32_t step;              /* dropout masks are a function of (seed, step, recording)     */
-    const int64_t *recording;   /* (B) ids for the masks; NULL: the position in the batch      */
 } km_step;
 
 /* Forward and backward with batch statistics. Needs batch->report when contrast_weight > 0, labels and

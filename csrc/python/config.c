@@ -1,5 +1,7 @@
 #include "python/config.h"
 
+#include "model/params.h"
+
 /* The number under name, as a double; exact for integers up to 2^53. */
 static int number(PyObject *dict, const char *name, double *out)
 {
@@ -74,7 +76,37 @@ static PyObject *check_config(PyObject *module, PyObject *dict)
     Py_RETURN_NONE;
 }
 
+static PyObject *layout(PyObject *module, PyObject *dict)
+{
+    km_config config;
+    km_error err;
+    (void)module;
+    if (!km_binding_config(dict, &config))
+        return NULL;
+    if (km_config_check(&config, &err) != KM_OK)
+        return km_binding_raise(&err);
+    PyObject *result = PyDict_New();
+    for (int statistics = 0; result != NULL && statistics < 2; statistics++) {
+        km_layout list;
+        if (km_layout_create(&list, &config, statistics, &err) != KM_OK) {
+            Py_DECREF(result);
+            return km_binding_raise(&err);
+        }
+        for (int i = 0; result != NULL && i < list.count; i++) {
+            const km_tensor *t = &list.tensors[i];
+            PyObject *shape = t->cols > 0 ? Py_BuildValue("(LL)", (long long)t->rows, (long long)t->cols)
+                                          : Py_BuildValue("(L)", (long long)t->rows);
+            if (shape == NULL || PyDict_SetItemString(result, t->name, shape) < 0)
+                Py_CLEAR(result);
+            Py_XDECREF(shape);
+        }
+        km_layout_free(&list);
+    }
+    return result;
+}
+
 static PyMethodDef methods[] = {
+    {"layout", layout, METH_O, "{name: shape} of a configuration's parameters, then its running statistics."},
     {"check_config", check_config, METH_O, "ValueError for the first field out of range, or fields that contradict."},
     {NULL, NULL, 0, NULL},
 };

@@ -148,6 +148,9 @@ int km_binding_batch(PyObject *dict, km_batch *batch, const km_config *config, i
     if (item(dict, "report_id", NPY_INT64, 1, id, 1, &array) < 0)
         return -1;
     batch->report_id = array != NULL ? PyArray_DATA(array) : NULL;
+    if (item(dict, "recording", NPY_INT64, 1, id, 1, &array) < 0)
+        return -1;
+    batch->recording = array != NULL ? PyArray_DATA(array) : NULL;
     npy_intp entities[2] = {-1, (npy_intp)config->text_width};
     if (item(dict, "entities", KM_NPY_REAL, 2, entities, 1, &array) < 0)
         return -1;
@@ -308,25 +311,6 @@ static PyObject *model_set_statistics(PyObject *self, PyObject *dict)
     return set_part(self, dict, KM_STATISTICS);
 }
 
-static PyObject *model_layout(PyObject *object, PyObject *unused)
-{
-    km_binding_model *self = (km_binding_model *)object;
-    (void)unused;
-    PyObject *dict = PyDict_New();
-    for (int part = 0; dict != NULL && part < 2; part++) {
-        const km_layout *layout = km_model_layout(self->model, part == 0 ? KM_PARAMETERS : KM_STATISTICS);
-        for (int i = 0; dict != NULL && i < layout->count; i++) {
-            const km_tensor *t = &layout->tensors[i];
-            PyObject *shape = t->cols > 0 ? Py_BuildValue("(LL)", (long long)t->rows, (long long)t->cols)
-                                          : Py_BuildValue("(L)", (long long)t->rows);
-            if (shape == NULL || PyDict_SetItemString(dict, t->name, shape) < 0)
-                Py_CLEAR(dict);
-            Py_XDECREF(shape);
-        }
-    }
-    return dict;
-}
-
 static PyObject *model_classes(PyObject *object, PyObject *entities)
 {
     km_binding_model *self = (km_binding_model *)object;
@@ -481,13 +465,12 @@ static int step_arguments(km_binding_model *self, PyObject *dict, PyObject *reco
     if (km_binding_batch(dict, batch, km_model_config(self->model), 1) < 0)
         return -1;
     step->training = 1;
-    step->recording = NULL;
     if (recordings != Py_None) {
         npy_intp shape[1] = {batch->B};
         PyArrayObject *array = km_binding_array(recordings, "recordings", NPY_INT64, 1, shape);
         if (array == NULL)
             return -1;
-        step->recording = PyArray_DATA(array);
+        batch->recording = PyArray_DATA(array);
     }
     return 0;
 }
@@ -524,7 +507,6 @@ static PyObject *model_loss_and_gradients(PyObject *object, PyObject *args, PyOb
 
 static PyMethodDef model_methods[] = {
     {"initialize", model_initialize, METH_NOARGS, "Parameters from the configuration's seed."},
-    {"layout", model_layout, METH_NOARGS, "{name: shape} of parameters, then running statistics."},
     {"parameters", model_parameters, METH_NOARGS, "{name: copy}."},
     {"statistics", model_statistics, METH_NOARGS, "{name: copy} of the running statistics."},
     {"set_parameters", model_set_parameters, METH_O, "The full set, or an error and no change."},
@@ -603,7 +585,7 @@ static PyObject *optimiser_step(PyObject *object, PyObject *args, PyObject *kwar
     Py_BEGIN_ALLOW_THREADS
     status = km_model_gradients(model->model, &losses, &batch, &step, &err);
     if (status == KM_OK)
-        km_optimiser_update(&self->optimiser, model->model, lr, threads);
+        km_optimiser_update(&self->optimiser, model->model, lr, km_optimiser_norm(model->model), threads);
     Py_END_ALLOW_THREADS
     km_binding_model_release(model);
     return status == KM_OK ? losses_dict(&losses) : km_binding_raise(&err);

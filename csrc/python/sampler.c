@@ -94,7 +94,7 @@ static PyObject *sample_batch(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = km_config_check(&config, &err);
     if (status == KM_OK)
-        status = km_sampler_batch(&sampler, corpus, at, B, &config, seed, epoch, threads, &err);
+        status = km_sampler_batch(&sampler, corpus, at, B, &config, seed, epoch, 0, threads, &err);
     Py_END_ALLOW_THREADS
     PyObject *result = status == KM_OK ? batch_dict(&sampler, &config) : km_binding_raise(&err);
     km_sampler_free(&sampler);

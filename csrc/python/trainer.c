@@ -22,7 +22,7 @@ static km_status draw(void *context, km_batch *batch, const int64_t *index, int 
 {
     trainer_object *self = context;
     km_status status =
-        km_sampler_batch(&self->sampler, self->corpus, index, B, config, seed, epoch, threads, err);
+        km_sampler_batch(&self->sampler, self->corpus, index, B, config, seed, epoch, 1, threads, err);
     *batch = self->sampler.batch;
     return status;
 }
@@ -84,16 +84,17 @@ static int tell(void *context, const km_progress *p)
     trainer_object *self = context;
     PyGILState_STATE state = PyGILState_Ensure();
     PyObject *answer = NULL;
-    int validation = p->event == KM_EVENT_VALIDATION;
-    if (PyErr_CheckSignals() == 0)
-        answer = PyObject_CallFunction(
-            self->hook, "N",
-            Py_BuildValue("{s:O, s:L, s:L, s:L, s:i, s:d, s:d, s:d, s:i, s:d, s:d}", "validation",
-                          validation ? Py_True : Py_False, "step", (long long)p->step, "steps", (long long)p->steps,
-                          "epoch", (long long)p->epoch, "recordings", p->recordings, "contrast", p->losses.contrast,
-                          "query", p->losses.query, "loss", p->losses.total, "duplicates", p->losses.duplicates, "lr",
-                          p->lr, "gradient_norm", p->gradient_norm));
-    int stop = answer == NULL;
+    static const char *const events[] = {"step", "validating", "validation"};
+    answer = PyObject_CallFunction(
+        self->hook, "N",
+        Py_BuildValue("{s:s, s:L, s:L, s:L, s:L, s:i, s:L, s:L, s:d, s:d, s:d, s:i, s:d, s:d}", "event",
+                      events[p->event], "step", (long long)p->step, "steps", (long long)p->steps, "epoch",
+                      (long long)p->epoch, "recordings", (long long)p->recordings, "skipped", p->skipped, "repaired",
+                      (long long)p->repaired, "dropped", (long long)p->dropped, "contrast", p->losses.contrast, "query",
+                      p->losses.query, "loss", p->losses.total, "duplicates", p->losses.duplicates, "lr", p->lr,
+                      "gradient_norm", p->gradient_norm));
+    /* Signals come after the hook: what was done is on record before anything can stop the run. */
+    int stop = answer == NULL || PyErr_CheckSignals() < 0;
     Py_XDECREF(answer);
     PyGILState_Release(state);
     return stop;

@@ -43,18 +43,21 @@ static void update_tensor(void *pointer, int index, int thread)
                   x->lr, c->beta1, c->beta2, c->eps, decay, x->optimiser->step);
 }
 
-double km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, int threads)
+double km_optimiser_norm(km_model *model)
+{
+    const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
+    double square = 0;
+    for (int i = 0; i < layout->count; i++)
+        square += km_ops_cpu()->vector_square_sum(km_model_data(model, KM_GRADIENTS) + layout->tensors[i].offset,
+                                                  layout->tensors[i].count);
+    return sqrt(square);
+}
+
+void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, double norm, int threads)
 {
     const km_config *c = km_model_config(model);
     const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
-    const km_ops *ops = km_ops_cpu();
-    double square = 0;
-    for (int i = 0; i < layout->count; i++)
-        square += ops->vector_square_sum(km_model_data(model, KM_GRADIENTS) + layout->tensors[i].offset,
-                                         layout->tensors[i].count);
-    double norm = sqrt(square);
     optimiser->step++;
-    update_context x = {optimiser, model, ops, lr, c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
+    update_context x = {optimiser, model, km_ops_cpu(), lr, c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
     km_threads_run(threads, layout->count, update_tensor, &x);
-    return norm;
 }

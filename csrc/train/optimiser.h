@@ -15,7 +15,10 @@ typedef struct km_optimiser {
 km_status km_optimiser_create(km_optimiser *optimiser, const km_model *model, km_error *err);
 void km_optimiser_free(km_optimiser *optimiser);
 
-/* One update from the model's gradients at learning rate lr. Returns the gradients' global norm before clipping. */
-double km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, int threads);
+/* The global norm of the model's gradients; not finite when one of them is not. */
+double km_optimiser_norm(km_model *model);
+
+/* One update from the model's gradients, whose norm is given, at learning rate lr. */
+void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, double norm, int threads);
 
 #endif

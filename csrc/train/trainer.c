@@ -66,10 +66,24 @@ void km_trainer_free(km_trainer *t)
     memset(t, 0, sizeof *t);
 }
 
-km_status km_trainer_validate(km_trainer *t, km_losses *losses, km_error *err)
+/* What became of the recordings that a batch was to hold. */
+static void count_batch(km_progress *progress, const km_batch *batch)
+{
+    progress->recordings += batch->B;
+    progress->skipped += batch->skipped;
+    progress->repaired += batch->repaired;
+    progress->dropped += batch->dropped;
+}
+
+static km_status stopped(const km_trainer *t, km_error *err)
+{
+    return km_error_set(err, KM_STOPPED, "stopped after step %lld", (long long)t->optimiser.step);
+}
+
+km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hook, void *context, km_error *err)
 {
     const km_config *c = km_model_config(t->model);
-    memset(losses, 0, sizeof *losses);
+    km_losses sum = {0, 0, 0, 0};
     if (t->validation_count < 1)
         return km_error_set(err, KM_VALUE, "there is no recording to validate on");
     for (int64_t first = 0; first < t->validation_count; first += c->batch_size) {
@@ -79,16 +93,30 @@ km_status km_trainer_validate(km_trainer *t, km_losses *losses, km_error *err)
         km_losses part;
         km_status status = t->source.draw(t->source.context, &batch, t->validation + first, n, c, (uint64_t)c->seed, 0,
                                           t->threads, err);
-        if (status == KM_OK)
-            status = km_model_losses(t->model, &part, &batch, t->threads, err);
         if (status != KM_OK)
             return status;
-        double share = (double)n / (double)t->validation_count;
-        losses->contrast += share * part.contrast;
-        losses->query += share * part.query;
-        losses->total += share * part.total;
-        losses->duplicates += part.duplicates;
+        count_batch(progress, &batch);
+        if (batch.B == 0)
+            continue;
+        if ((status = km_model_losses(t->model, &part, &batch, t->threads, err)) != KM_OK)
+            return status;
+        sum.contrast += batch.B * part.contrast;
+        sum.query += batch.B * part.query;
+        sum.total += batch.B * part.total;
+        sum.duplicates += part.duplicates;
+        progress->event = KM_EVENT_VALIDATING;
+        if (hook != NULL && hook(context, progress) != 0)
+            return stopped(t, err);
     }
+    if (progress->recordings == 0)
+        return km_error_set(err, KM_VALUE,
+                            "none of the %lld recordings to validate on can be used: each is shorter than a segment or "
+                            "has no usable lead", (long long)t->validation_count);
+    progress->event = KM_EVENT_VALIDATION;
+    progress->losses.contrast = sum.contrast / (double)progress->recordings;
+    progress->losses.query = sum.query / (double)progress->recordings;
+    progress->losses.total = sum.total / (double)progress->recordings;
+    progress->losses.duplicates = sum.duplicates;
     return KM_OK;
 }
 
@@ -114,26 +142,32 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     const km_config *c = km_model_config(t->model);
     int64_t step = t->optimiser.step;
     km_batch batch;
-    progress->recordings = choose(t, step, &progress->epoch);
-    km_status status = t->source.draw(t->source.context, &batch, t->index, progress->recordings, c, (uint64_t)c->seed,
+    int size = choose(t, step, &progress->epoch);
+    km_status status = t->source.draw(t->source.context, &batch, t->index, size, c, (uint64_t)c->seed,
                                       (uint32_t)progress->epoch, t->threads, err);
     if (status != KM_OK)
         return status;
-    km_step how = {t->threads, 1, 1, (uint32_t)step, t->index};
+    count_batch(progress, &batch);
+    if (batch.B == 0)
+        return km_error_set(err, KM_VALUE, "step %lld: none of its %d recordings can be used: each is shorter than a "
+                            "segment or has no usable lead", (long long)step + 1, size);
+    km_step how = {t->threads, 1, 1, (uint32_t)step};
     size_t bytes = km_model_layout(t->model, KM_STATISTICS)->size * sizeof(km_real);
     memcpy(t->statistics, km_model_data(t->model, KM_STATISTICS), bytes);
     status = km_model_gradients(t->model, &progress->losses, &batch, &how, err);
-    if (status == KM_OK && !isfinite(progress->losses.total))
+    progress->gradient_norm = status == KM_OK ? km_optimiser_norm(t->model) : 0;
+    if (status == KM_OK && !(isfinite(progress->losses.total) && isfinite(progress->gradient_norm)))
         status = km_error_set(err, KM_STATE,
-                              "the loss of step %lld is not finite (contrast %g, query %g): training stopped before "
-                              "it changed the model; a smaller lr or clip= may help",
-                              (long long)step + 1, progress->losses.contrast, progress->losses.query);
+                              "step %lld: the loss or its gradient is not finite (contrast %g, query %g, gradient norm "
+                              "%g): training stopped before it changed the model; a smaller lr or clip= may help",
+                              (long long)step + 1, progress->losses.contrast, progress->losses.query,
+                              progress->gradient_norm);
     if (status != KM_OK) {
         memcpy(km_model_data(t->model, KM_STATISTICS), t->statistics, bytes);
         return status;
     }
     progress->lr = km_schedule_rate(c->lr, step, c->warmup_steps, progress->steps);
-    progress->gradient_norm = km_optimiser_update(&t->optimiser, t->model, progress->lr, t->threads);
+    km_optimiser_update(&t->optimiser, t->model, progress->lr, progress->gradient_norm, t->threads);
     progress->step = t->optimiser.step;
     return KM_OK;
 }
@@ -147,10 +181,8 @@ km_status km_trainer_run(km_trainer *t, int64_t until, km_hook *hook, void *cont
         km_progress progress = {.event = KM_EVENT_STEP, .step = t->optimiser.step, .steps = steps};
         int64_t done = t->optimiser.step;
         if (done > 0 && done % epoch_steps == 0 && t->validated < done && t->validation_count > 0) {
-            progress.event = KM_EVENT_VALIDATION;
             progress.epoch = done / epoch_steps;
-            progress.recordings = (int)t->validation_count;
-            status = km_trainer_validate(t, &progress.losses, err);
+            status = km_trainer_validate(t, &progress, hook, context, err);
             if (status == KM_OK)
                 t->validated = done;
         } else if (done < until) {
@@ -161,6 +193,6 @@ km_status km_trainer_run(km_trainer *t, int64_t until, km_hook *hook, void *cont
         if (status != KM_OK)
             return status;
         if (hook != NULL && hook(context, &progress) != 0)
-            return km_error_set(err, KM_STOPPED, "stopped after step %lld", (long long)t->optimiser.step);
+            return stopped(t, err);
     }
 }

@@ -15,18 +15,24 @@ typedef struct km_source {
                       uint64_t seed, uint32_t epoch, int threads, km_error *err);
 } km_source;
 
-typedef enum km_event { KM_EVENT_STEP, KM_EVENT_VALIDATION } km_event;
+typedef enum km_event {
+    KM_EVENT_STEP,              /* an update was done                                              */
+    KM_EVENT_VALIDATING,        /* a validation batch was done: a place to stop, nothing to record */
+    KM_EVENT_VALIDATION         /* a validation was done                                           */
+} km_event;
 
 typedef struct km_progress {
     km_event event;
     int64_t step, steps;        /* updates done, and of the whole run           */
     int64_t epoch;              /* from 1: the epoch this step belongs to       */
-    int recordings;             /* of this step, or of the validation           */
+    int64_t recordings;         /* of this step, or so far in the validation    */
+    int skipped;                /* recordings that could not be used            */
+    int64_t repaired, dropped;  /* samples interpolated, leads found absent     */
     km_losses losses;           /* of the step, or mean over the validation     */
     double lr, gradient_norm;   /* of a step                                    */
 } km_progress;
 
-/* Called after every step and every validation; not 0 stops the run with KM_STOPPED. */
+/* Called after every step, validation batch and validation; not 0 stops the run with KM_STOPPED. */
 typedef int km_hook(void *context, const km_progress *progress);
 
 typedef struct km_trainer {
@@ -55,7 +61,7 @@ int64_t km_trainer_epoch_steps(const km_trainer *trainer);
 km_status km_trainer_run(km_trainer *trainer, int64_t until, km_hook *hook, void *context, km_error *err);
 
 /* Evaluation losses over the validation indices in fixed batches of batch_size, masks of epoch 0; a mean over
- * recordings. KM_VALUE when there are none.                                                                   */
-km_status km_trainer_validate(km_trainer *trainer, km_losses *losses, km_error *err);
+ * recordings, into progress with the counts. KM_VALUE when there are none. hook as in km_trainer_run.         */
+km_status km_trainer_validate(km_trainer *trainer, km_progress *progress, km_hook *hook, void *context, km_error *err);
 
 #endif

@@ -76,7 +76,9 @@ static km_batch batch_of(data *d)
         d->report[i] = (km_real)km_rng_normal(&rng);
     for (int i = 0; i < Q * D; i++)
         d->entities[i] = (km_real)km_rng_normal(&rng);
-    return (km_batch){B, T, Q, D, d->patches, d->lead, d->segment, d->offset, d->report, d->id, d->labels, d->entities};
+    return (km_batch){.B = B, .T = T, .Q = Q, .D = D, .patches = d->patches, .lead = d->lead, .segment = d->segment,
+                      .offset = d->offset, .report = d->report, .report_id = d->id, .labels = d->labels,
+                      .entities = d->entities};
 }
 
 /* Gradients of a configuration on so many threads; the caller frees. */
@@ -84,7 +86,7 @@ static km_real *gradients(const km_config *c, const km_batch *batch, int threads
 {
     km_model *model;
     km_error err = {0};
-    km_step step = {threads, 1, 0, 0, NULL};
+    km_step step = {threads, 1, 0, 0};
     CHECK(km_model_create(&model, c, &err) == KM_OK);
     CHECK(km_model_gradients(model, losses, batch, &step, &err) == KM_OK);
     CHECK(km_model_gradients(model, losses, batch, &step, &err) == KM_OK);  /* again, in memory that is there */
@@ -147,8 +149,8 @@ static void test_evaluation_does_not_see_the_batch(void)
     for (int b = 0; b < B; b++) {
         int first = d.offset[b], n = d.offset[b + 1] - first;
         int32_t offset[2] = {0, n};
-        km_batch one = {1, n, 0, D, d.patches + first * P, d.lead + first, d.segment + first, offset, NULL, NULL, NULL,
-                        NULL};
+        km_batch one = {.B = 1, .T = n, .D = D, .patches = d.patches + first * P, .lead = d.lead + first,
+                        .segment = d.segment + first, .offset = offset};
         CHECK(km_model_evaluate(model, &single, &one, classes, 1, &err) == KM_OK);
         CHECK(memcmp(alone, logits + b * Q, sizeof alone) == 0);
         double sum = 0;
@@ -167,7 +169,7 @@ static void test_bad_batches_are_refused(void)
     km_model *model;
     km_error err = {0};
     km_losses losses;
-    km_step step = {1, 1, 0, 0, NULL};
+    km_step step = {1, 1, 0, 0};
     CHECK(km_model_create(&model, &c, &err) == KM_OK);
     km_batch batch = batch_of(&d);
     d.lead[3] = 12;
@@ -233,7 +235,7 @@ static km_status draw(void *context, km_batch *batch, const int64_t *index, int 
                       uint64_t seed, uint32_t epoch, int threads, km_error *err)
 {
     store *s = context;
-    km_status status = km_sampler_batch(&s->sampler, &s->corpus, index, count, c, seed, epoch, threads, err);
+    km_status status = km_sampler_batch(&s->sampler, &s->corpus, index, count, c, seed, epoch, 1, threads, err);
     *batch = s->sampler.batch;
     return status;
 }
@@ -247,7 +249,7 @@ static int hook(void *context, const km_progress *progress)
     record *r = context;
     r->steps += progress->event == KM_EVENT_STEP;
     r->validations += progress->event == KM_EVENT_VALIDATION;
-    CHECK(isfinite(progress->losses.total));
+    CHECK(isfinite(progress->losses.total) && progress->recordings > 0 && progress->skipped == 0);
     return progress->event == KM_EVENT_STEP && progress->step == r->stop_at;
 }
 

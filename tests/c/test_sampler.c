@@ -51,8 +51,8 @@ static void test_batch(void)
     km_sampler one = {0}, two = {0};
     unsigned char *plan = NULL, *tokens = NULL, *scratch = NULL;
     for (uint32_t epoch = 0; epoch < 20; epoch++) {
-        CHECK(km_sampler_batch(&one, &corpus, indices, N, &config, 7, epoch, 1, &err) == KM_OK);
-        CHECK(km_sampler_batch(&two, &corpus, indices, N, &config, 7, epoch, 3, &err) == KM_OK);
+        CHECK(km_sampler_batch(&one, &corpus, indices, N, &config, 7, epoch, 0, 1, &err) == KM_OK);
+        CHECK(km_sampler_batch(&two, &corpus, indices, N, &config, 7, epoch, 0, 3, &err) == KM_OK);
         const km_batch *a = &one.batch, *b = &two.batch;
         CHECK(a->B == N && a->Q == 2 && a->D == 2 && a->T == a->offset[N] && a->entities == entities);
         CHECK(a->T == b->T && memcmp(a->patches, b->patches, (size_t)a->T * P * sizeof(km_real)) == 0);
@@ -67,12 +67,12 @@ static void test_batch(void)
         /* batches of any number of visible leads fit the first buffers */
         CHECK(one.plan.base == plan && one.tokens.base == tokens && one.scratch.base == scratch);
     }
-    CHECK(km_sampler_batch(&one, &corpus, indices, 0, &config, 7, 0, 1, &err) == KM_VALUE);
+    CHECK(km_sampler_batch(&one, &corpus, indices, 0, &config, 7, 0, 0, 1, &err) == KM_VALUE);
     const int64_t beyond[1] = {N};
-    CHECK(km_sampler_batch(&one, &corpus, beyond, 1, &config, 7, 0, 1, &err) == KM_INDEX);
+    CHECK(km_sampler_batch(&one, &corpus, beyond, 1, &config, 7, 0, 0, 1, &err) == KM_INDEX);
     memset(shard, 0, 12 * S * sizeof *shard);
     const int64_t flat[1] = {0};
-    CHECK(km_sampler_batch(&one, &corpus, flat, 1, &config, 7, 0, 1, &err) == KM_VALUE);
+    CHECK(km_sampler_batch(&one, &corpus, flat, 1, &config, 7, 0, 0, 1, &err) == KM_VALUE);
     km_sampler_free(&one);
     km_sampler_free(&two);
     km_sampler_free(&two);
