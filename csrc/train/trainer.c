@@ -7,6 +7,9 @@
 #include "core/rng.h"
 #include "train/schedule.h"
 
+/* The square of a larger gradient would not fit the second moments' float. */
+static const double KM_LARGEST_NORM = 1e18;
+
 static int64_t *copy(const int64_t *list, int64_t count, km_status *status, km_error *err)
 {
     int64_t *out = malloc(((size_t)count + 1) * sizeof *out);
@@ -156,7 +159,7 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     memcpy(t->statistics, km_model_data(t->model, KM_STATISTICS), bytes);
     status = km_model_gradients(t->model, &progress->losses, &batch, &how, err);
     progress->gradient_norm = status == KM_OK ? km_optimiser_norm(t->model) : 0;
-    if (status == KM_OK && !(isfinite(progress->losses.total) && isfinite(progress->gradient_norm)))
+    if (status == KM_OK && !(isfinite(progress->losses.total) && progress->gradient_norm < KM_LARGEST_NORM))
         status = km_error_set(err, KM_STATE,
                               "step %lld: the loss or its gradient is not finite (contrast %g, query %g, gradient norm "
                               "%g): training stopped before it changed the model; a smaller lr or clip= may help",
