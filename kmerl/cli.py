@@ -122,6 +122,79 @@ def _demo(arguments):
     return demo.main(arguments.rest)
 
 
+# ---- kmerl simulate ----
+
+
+def _simulate_options(parser):
+    add = parser.add_argument
+    add("out", metavar="OUT", help="a folder: of WFDB records and reports.csv, of pictures, or the store")
+    add("-n", metavar="N", dest="count", type=int, default=10, help="how many (default: 10)")
+    add("--as", dest="kind", choices=("wfdb", "store", "plots"), default="wfdb", help="(default: wfdb)")
+    add("--finding", metavar="NAME", action="append", help="what every recording shows; may be given again")
+    add("--seed", metavar="N", type=int, default=0, help="(default: 0)")
+    add("--start", metavar="N", type=int, default=0, help="index of the first (default: 0)")
+    add("--fs", metavar="HZ", type=float, default=500.0, help="(default: 500)")
+    add("--seconds", metavar="S", type=float, default=10.0, help="(default: 10)")
+    add("--leads", metavar="NAMES", type=_names, help="(default: all twelve)")
+    add("--noise", metavar="X", type=float, default=1.0, help="0: none, 1: as in practice (default: 1)")
+    _add_quiet(parser)
+
+
+def _simulate(arguments):
+    """Write simulated ECGs with their reports: WFDB records, a store, or pictures."""
+    if arguments.count < 1:
+        raise ValueError(f"-n must be 1 or more, got {arguments.count}")
+    simulator = kmerl.Simulator(
+        arguments.seed,
+        findings=arguments.finding,
+        fs=arguments.fs,
+        seconds=arguments.seconds,
+        leads=arguments.leads,
+        noise=arguments.noise,
+    )
+    if not 0 <= arguments.start <= len(simulator) - arguments.count:
+        raise ValueError(f"--start must be 0 to {len(simulator) - arguments.count}, got {arguments.start}")
+    indices = range(arguments.start, arguments.start + arguments.count)
+    if arguments.kind == "store":
+        store = kmerl.Store.create(
+            arguments.out,
+            (simulator[i] for i in indices),
+            reports=simulator.reports(indices),
+            patients=[f"simulated-{simulator.seed}-{i}" for i in indices],
+            seconds=None,
+            progress=not arguments.quiet,
+        )
+        _say(f"{arguments.out}: {len(store):,} simulated recordings stored")
+        return _next("label", arguments.out)
+    from kmerl.durable import writing
+    from kmerl.progress import Progress
+    from kmerl.wfdb import write_record
+
+    os.makedirs(arguments.out, exist_ok=True)
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["record", "patient", "report"])
+    with Progress(arguments.count, "simulate", "recordings", show=not arguments.quiet) as bar:
+        for i in indices:
+            record = simulator[i]
+            path = os.path.join(arguments.out, record.name)
+            if arguments.kind == "plots":
+                figure = kmerl.plot_ecg(record, title=record.report)
+                _save(figure, path + ".png")
+                figure.clear()
+            else:
+                write_record(path, record)
+            rows.writerow([record.name, record.patient, record.report])
+            bar.update(1)
+    reports = os.path.join(arguments.out, "reports.csv")
+    with writing(reports) as file:
+        file.write(table.getvalue().encode())
+    what = "pictures" if arguments.kind == "plots" else "WFDB records"
+    _say(f"{arguments.out}: {arguments.count:,} simulated {what}, and reports.csv")
+    if arguments.kind == "wfdb":
+        _next("store", "STORE", arguments.out, "--reports", reports)
+
+
 # ---- kmerl store ----
 
 
@@ -782,6 +855,12 @@ def _next(verb, *words):
 # name: what it does, its options, how it runs, what is kept when it is interrupted
 VERBS = {
     "demo": ("the whole path on the recordings that come with kmerl", _demo_options, _demo, _nothing),
+    "simulate": (
+        "simulated ECGs with reports, without end",
+        _simulate_options,
+        _simulate,
+        lambda a: f"what {a.out} holds is kept, the same command writes it again",
+    ),
     "store": (
         "recordings and reports into a store",
         _store_options,

@@ -343,3 +343,42 @@ def test_names_in_any_case_and_synonyms():
 
 def test_nothing_asked_for():
     assert simulate(0) == []
+
+
+# ---- Files and the shell ----
+
+
+def test_wfdb_records_are_read_back(tmp_path):
+    from kmerl.wfdb import write_record
+
+    record = simulate(1, seed=3, fs=360, seconds=3, leads=["II", "V2"])[0]
+    record.signal[0, 5] = np.nan
+    write_record(tmp_path / record.name, record)
+    back = kmerl.read_record(tmp_path / record.name)
+    assert (back.leads, back.fs, back.name) == (record.leads, 360, record.name)
+    assert back.comments == ["simulated"]
+    np.testing.assert_allclose(back.signal, record.signal, atol=5.1e-4)
+    record.signal[1, 0] = 40
+    with pytest.raises(ValueError, match="40 mV"):
+        write_record(tmp_path / "b", record)
+    with pytest.raises(ValueError, match="name"):
+        write_record(tmp_path / "a b", record)
+
+
+def test_shell(tmp_path, capsys):
+    from kmerl.cli import main
+
+    out = tmp_path / "ecgs"
+    assert main(["simulate", str(out), "-n", "3", "--seed", "4", "--finding", "atrial fibrillation", "-q"]) == 0
+    assert "3 simulated WFDB records" in capsys.readouterr().out
+    assert len(list(out.glob("*.hea"))) == 3
+    assert (out / "reports.csv").read_text().count("\n") == 4
+    ecg = kmerl.read_record(out / "simulated-4-1")
+    expected = simulate(1, seed=4, start=1, findings=["atrial fibrillation"])[0]
+    np.testing.assert_allclose(ecg.signal, expected.signal, atol=5.1e-4)
+    assert main(["simulate", str(tmp_path / "store"), "-n", "4", "--as", "store", "-q"]) == 0
+    store = kmerl.Store.open(tmp_path / "store")
+    assert len(store) == 4 and store[2].report == simulate(1, start=2)[0].report
+    for wrong in (["--finding", "frogs"], ["-n", "0"], ["--noise", "-1"], ["--start", "-1"]):
+        assert main(["simulate", str(out), *wrong]) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
