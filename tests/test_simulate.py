@@ -369,7 +369,9 @@ def test_shell(tmp_path, capsys):
     from kmerl.cli import main
 
     out = tmp_path / "ecgs"
-    assert main(["simulate", str(out), "-n", "3", "--seed", "4", "--finding", "atrial fibrillation", "-q"]) == 0
+    assert (
+        main(["simulate", str(out), "-n", "3", "--seed", "4", "--finding", "atrial fibrillation", "-q"]) == 0
+    )
     assert "3 simulated WFDB records" in capsys.readouterr().out
     assert len(list(out.glob("*.hea"))) == 3
     assert (out / "reports.csv").read_text().count("\n") == 4

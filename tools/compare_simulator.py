@@ -1,8 +1,8 @@
-"""Simulated ECGs beside real ones: amplitudes by lead, intervals, spectra, and how well a classifier tells them apart.
+"""Simulated ECGs beside real ones: heights, rate, spectra, and how well a classifier tells them apart.
 
     python tools/compare_simulator.py ../shared/data/ptbxl --out docs/figures
 
-Needs matplotlib and scikit-learn. The real recordings are never fitted one by one; distributions are only compared.
+Needs matplotlib and scikit-learn. The real recordings are never fitted: distributions are compared.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def beats(signal, fs=500):
 
 
 def features(record):
-    """Heights of the median beat (parts x leads), RR and its variation, band powers by lead; None: no beats."""
+    """Heights of the median beat (parts x leads), RR and its variation, band powers; None: no beats."""
     signal = record.signal - np.median(record.signal, axis=1, keepdims=True)
     at = beats(signal)
     windows = [signal[:, p - 150 : p + 250] for p in at if p >= 150 and p + 250 <= signal.shape[1]]
@@ -127,10 +127,12 @@ def main():
             for what, x in (("real", real), ("simulated", simulated)):
                 values = " ".join(f"{v:6.2f}" for v in np.median(x[0][:, k], axis=0))
                 print(f"  {part:2} {what:9} {values}")
-        print(f"  AUC real against simulated: heights {separability(flat(real[:1]), flat(simulated[:1])):.3f}, "
-              f"heights and rate {separability(flat(real[:2]), flat(simulated[:2])):.3f}, "
-              f"spectra {separability(flat(real[2:3]), flat(simulated[2:3])):.3f}, "
-              f"all {separability(flat(real[:3]), flat(simulated[:3])):.3f}")
+        print(
+            f"  AUC real against simulated: heights {separability(flat(real[:1]), flat(simulated[:1])):.3f}, "
+            f"heights and rate {separability(flat(real[:2]), flat(simulated[:2])):.3f}, "
+            f"spectra {separability(flat(real[2:3]), flat(simulated[2:3])):.3f}, "
+            f"all {separability(flat(real[:3]), flat(simulated[:3])):.3f}"
+        )
         path = os.path.join(arguments.out, f"simulator_{name}.png")
         figures(real, simulated, f"{name}: {len(real[0])} real (PTB-XL), as many simulated", path)
 

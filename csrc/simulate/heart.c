@@ -438,7 +438,7 @@ static void field(float f[KM_TISSUE_CHANNELS][3], const void *context, const flo
         }
         const float g = torso->gain * powf(d2 + 3, -0.5f * torso->falloff);
         for (int k = 0; k < 3; k++)
-            f[2 + i][k] = seen->unit * (g * d[k] + torso->reference[k]);
+            f[2 + i][k] = seen->unit * (g * d[k] + torso->far[i][k]);
     }
 }
 

@@ -154,12 +154,17 @@ static void draw_mechanisms(km_patient *patient, km_rng *rng, const double *prev
         has[KM_ACUTE + (int)km_rng_below(rng, 3)] = 1;
 }
 
+/* Share of a chest lead's field that Dower's matrix describes; the rest depends on the distance. */
+#define FAR 0.4
+
 static void draw_torso(km_torso *torso, km_rng *rng, const km_patient *patient)
 {
-    /* Dower's fields of I and II (Dower 1968), and electrodes on an elliptic chest about the heart. */
+    /* Dower's fields (Dower 1968), and electrodes on an elliptic chest about the heart. */
     static const float limb[2][3] = {{0.632f, -0.235f, 0.059f}, {0.235f, 1.066f, -0.132f}};
     static const float chest[6][3] = {{-5.4f, -1.6f, -7.2f}, {-0.6f, -1.6f, -7.6f}, {3.4f, 0.1f, -7.0f},
                                       {6.2f, 1.6f, -5.4f},   {9.0f, 1.8f, -2.2f},  {10.2f, 2.0f, 2.0f}};
+    static const float far[6][3] = {{-0.515f, 0.157f, -0.917f}, {0.044f, 0.164f, -1.387f}, {0.882f, 0.098f, -1.277f},
+                                    {1.213f, 0.127f, -0.601f},  {1.125f, 0.127f, -0.086f}, {0.831f, 0.076f, 0.230f}};
     const double size = normal(rng, patient->female ? 0.97 : 1.03, 0.06, 0.82, 1.25);
     const double depth = normal(rng, 1.0, 0.07, 0.8, 1.2);
     const double up = normal(rng, 0, 1.0, -2.5, 2.5), left = normal(rng, 0, 0.6, -1.5, 1.5);
@@ -172,11 +177,11 @@ static void draw_torso(km_torso *torso, km_rng *rng, const km_patient *patient)
         torso->chest[i][0] = (float)(size * chest[i][0] + left + normal(rng, 0, 0.8, -2, 2));
         torso->chest[i][1] = (float)(size * chest[i][1] + up + normal(rng, 0, 0.9, -2.5, 2.5));
         torso->chest[i][2] = (float)(size * depth * chest[i][2] + normal(rng, 0, 0.4, -1, 1));
+        for (int k = 0; k < 3; k++)
+            torso->far[i][k] = (float)(FAR * (far[i][k] + 0.10 * km_rng_normal(rng)));
     }
     torso->falloff = (float)normal(rng, 2.4, 0.15, 2.1, 2.8);
-    torso->gain = (float)(1.6 * pow(8.5, torso->falloff - 1.0));
-    for (int k = 0; k < 3; k++)
-        torso->reference[k] = (float)(normal(rng, 0, 0.06, -0.15, 0.15) + (k == 1 ? 0.10 : 0));
+    torso->gain = (float)((1 - FAR) * 1.45 * pow(8.5, torso->falloff - 1.0));
 }
 
 static double rate_of(const uint8_t *has, km_rng *rng)
@@ -238,7 +243,7 @@ void km_patient_draw(km_patient *patient, km_rng *rng, const double *prevalence,
         p->qtc -= 25;
 
     /* The long axis turns with age and build; vertical in the thin, horizontal in the stout. */
-    p->turn = has[KM_POOR_R] ? normal(rng, 0.55, 0.1, 0.35, 0.8) : normal(rng, -0.08, 0.18, -0.5, 0.4);
+    p->turn = has[KM_POOR_R] ? normal(rng, 0.75, 0.1, 0.55, 1.0) : normal(rng, 0.20, 0.16, -0.2, 0.55);
     p->lift = normal(rng, 0.22 - 0.004 * (p->age - 60), 0.26, -0.45, 0.75);
     p->roll = normal(rng, 0, 0.20, -0.5, 0.5);
     if (has[KM_LEFT_AXIS])

@@ -122,8 +122,8 @@ const char *km_patient_mechanism_name(int mechanism);
 typedef struct km_torso {
     float limb[2][3];               /* fields of I and II                                           */
     float chest[6][3];              /* electrodes of V1 .. V6 from the heart's centre               */
-    float gain, falloff;            /* of a chest electrode's field: gain d / |d|^falloff           */
-    float reference[3];             /* what Wilson's terminal adds to all of them                   */
+    float gain, falloff;            /* of a chest electrode's field: gain d / |d|^falloff, and      */
+    float far[6][3];                /* what the far part of the torso makes the same everywhere     */
 } km_torso;
 
 typedef struct km_patient {
