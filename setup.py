@@ -343,7 +343,7 @@ class TestC(Command):
         if tools.library is not None:
             libraries += [tools.library, "-Wl,-rpath," + os.path.dirname(tools.library)]
         failed = []
-        for source, program_object in zip(tests, objects[len(core):]):
+        for source, program_object in zip(tests, objects[len(core):], strict=True):
             program = os.path.splitext(program_object)[0]
             link = [*tools.cc, "-o", program, program_object, *objects[:len(core)], *libraries, "-lm", "-lpthread"]
             if subprocess.run(link).returncode != 0:

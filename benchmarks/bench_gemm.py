@@ -13,9 +13,8 @@ import time
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):      # would change what is compared
     os.environ.pop(variable, None)
 
-import numpy as np  # noqa: E402
-
 import kmerl._kmerl as core  # noqa: E402
+import numpy as np  # noqa: E402
 
 WEIGHTS = [(576, 192), (192, 192), (768, 192), (192, 768), (256, 192), (512, 256), (768, 256), (256, 256),
            (1024, 256), (256, 1024)]

@@ -87,7 +87,7 @@ class Checkpoint:
         safetensors.write(path, tensors, metadata)
 
     @classmethod
-    def read(cls, path) -> "Checkpoint":
+    def read(cls, path) -> Checkpoint:
         """Reads and checks a file.
 
         Raises

@@ -190,7 +190,7 @@ class Config:
         elif self.size not in SIZES:
             raise ValueError(f"size must be one of {', '.join(SIZES)} or custom, got {self.size!r}")
         else:
-            for name, value in zip(("width", "depth", "heads", "mlp_width"), SIZES[self.size]):
+            for name, value in zip(("width", "depth", "heads", "mlp_width"), SIZES[self.size], strict=True):
                 given = getattr(self, name)
                 if given is not None and given != value:
                     raise ValueError(f"{name}={given} contradicts size={self.size!r}, whose {name} is {value}; "
@@ -231,7 +231,7 @@ class Config:
         return json.dumps(values, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> "Config":
+    def from_json(cls, text: str) -> Config:
         """The configuration of `to_json`'s text. Unknown and missing fields are errors that name them."""
         values = json.loads(text)
         if not isinstance(values, dict):
@@ -249,7 +249,7 @@ class Config:
         values["betas"] = tuple(values["betas"])
         return cls(**values)
 
-    def difference(self, other: "Config") -> list[str]:
+    def difference(self, other: Config) -> list[str]:
         """Names of the fields, but for those of execution, in which `other` differs."""
         mine, theirs = json.loads(self.to_json()), json.loads(other.to_json())
         return [name for name in mine if mine[name] != theirs[name]]

@@ -557,11 +557,12 @@ class KMERL:
             # A synonym is answered as its entity: training knew the entity by its canonical name.
             known = self.vocabulary_ is not None and text in self.vocabulary_
             canonical.append(_fold(self.vocabulary_[text].name if known else text))
-        unknown = list(dict.fromkeys(t for t, name in zip(texts, canonical) if name not in self._rows))
+        unknown = list(dict.fromkeys(t for t, name in zip(texts, canonical, strict=True) if name not in self._rows))
         if unknown and self._encoder is None:
             raise ValueError(self._unknown_classes(unknown))
         pooling = self.config_.query_pooling if side == "query" else self.config_.report_pooling
-        made = dict(zip((_fold(t) for t in unknown), self._encoder.embed(unknown, pooling))) if unknown else {}
+        embedded = self._encoder.embed(unknown, pooling) if unknown else []
+        made = dict(zip((_fold(t) for t in unknown), embedded, strict=True))
         distinct = list(dict.fromkeys(canonical))
         table = (self._names.query if side == "query" else self._names.contrast) if self._names is not None else None
         rows = [made[name] if name in made else table[self._rows[name]] for name in distinct]

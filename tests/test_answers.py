@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from small import TINY, HashEncoder, make_store
 
 import kmerl
 from kmerl.leads import LEADS
-from small import TINY, HashEncoder, make_store
 
 CLASSES = ["atrial fibrillation", "sinus rhythm", "left bundle branch block"]
 

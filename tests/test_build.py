@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kmerl._kmerl as extension
 import numpy as np
 import pytest
 
 import kmerl
-import kmerl._kmerl as extension
 
 ROOT = Path(__file__).resolve().parent.parent
 source_tree = pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="needs the source tree")

@@ -5,11 +5,11 @@ import os
 
 import numpy as np
 import pytest
+from small import TINY, make_store
 
 import kmerl
 from kmerl import safetensors
 from kmerl.checkpoint import Checkpoint
-from small import TINY, make_store
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
+from small import TINY, make_store
 
 import kmerl
 from kmerl import _kmerl
-from small import TINY, make_store
 
 
 @pytest.fixture(scope="module")
