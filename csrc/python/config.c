@@ -2,26 +2,26 @@
 
 #include "model/params.h"
 
-/* The number under name, as a double; exact for integers up to 2^53. */
-static int number(PyObject *dict, const char *name, double *out)
+/* dict[name], borrowed, or NULL with KeyError set. */
+static PyObject *field_of(PyObject *dict, const char *name)
 {
     PyObject *value = PyDict_GetItemString(dict, name);
-    if (value == NULL) {
+    if (value == NULL)
         PyErr_Format(PyExc_KeyError, "config lacks the field %s", name);
-        return 0;
-    }
-    *out = PyFloat_AsDouble(value);
+    return value;
+}
+
+static int number(PyObject *dict, const char *name, double *out)
+{
+    PyObject *value = field_of(dict, name);
+    *out = value != NULL ? PyFloat_AsDouble(value) : -1;
     return !(*out == -1 && PyErr_Occurred());
 }
 
 static int integer(PyObject *dict, const char *name, int64_t *out)
 {
-    PyObject *value = PyDict_GetItemString(dict, name);
-    if (value == NULL) {
-        PyErr_Format(PyExc_KeyError, "config lacks the field %s", name);
-        return 0;
-    }
-    *out = PyLong_AsLongLong(value);
+    PyObject *value = field_of(dict, name);
+    *out = value != NULL ? PyLong_AsLongLong(value) : -1;
     return !(*out == -1 && PyErr_Occurred());
 }
 
