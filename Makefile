@@ -44,7 +44,7 @@ test-valgrind: $(VENV)/built ## the C tests under valgrind
 	KMERL_BLAS=builtin $(BIN)/python setup.py -q test_c --valgrind
 
 test-parity: $(VENV)/parity $(VENV)/built ## compare with PyTorch and friends (downloads them into .venv)
-	$(BIN)/python -m pytest -q tests/parity $(ARGS)
+	KMERL_PARITY=1 $(BIN)/python -m pytest -q tests/parity $(ARGS)
 
 check-install: $(VENV)/installed ## install from an sdist into fresh environments, with and without BLAS and OpenMP
 	bash .ci/check-install $(BIN)/python
