@@ -215,7 +215,7 @@ class Run:
                 elif event["event"] == "validation":
                     self._validated(trainer, event)
                     bar.update(0, **self.shown)
-                else:
+                elif time.monotonic() - self.clock > 2:     # a long validation says where it is
                     bar.update(0, **self.shown, validating=event["recordings"])
                 interrupts.release()
 
