@@ -115,15 +115,14 @@ class Checkpoint:
         if config.text_width is None:
             raise ValueError(f"{path}: its configuration lacks text_width")
 
-        layout = _kmerl.layout(config.to_core())       # compared with the file before anything is allocated
-        statistics = {name for name in layout if name.endswith((".running_mean", ".running_var"))}
-        expected = dict(layout)
+        # Compared with the file before anything is allocated.
+        parameters, statistics = _kmerl.layout(config.to_core())
+        expected = {**parameters, **statistics}
         if texts is not None:
             expected["names.query"] = expected["names.contrast"] = (len(texts), config.text_width)
         if any(name.startswith("optimiser.") for name in tensors):
             for moment in "mv":
-                expected.update({f"optimiser.{moment}.{name}": shape for name, shape in layout.items()
-                                 if name not in statistics})
+                expected.update({f"optimiser.{moment}.{name}": shape for name, shape in parameters.items()})
         problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in tensors]
         problems += [f"unexpected {name}" for name in tensors if name not in expected]
         problems += [f"{name} has shape {tensors[name].shape}, expected {tuple(shape)}"
@@ -136,12 +135,11 @@ class Checkpoint:
             raise ValueError(f"{path}: its tensors are not those of its configuration: {shown}")
 
         moments = None
-        if "optimiser.m." + next(iter(layout)) in tensors:
-            moments = {moment: {name: tensors[f"optimiser.{moment}.{name}"] for name in layout
-                                if name not in statistics} for moment in "mv"}
+        if "optimiser.m." + next(iter(parameters)) in tensors:
+            moments = {moment: {name: tensors[f"optimiser.{moment}.{name}"] for name in parameters} for moment in "mv"}
         names = Names(texts, tensors["names.query"], tensors["names.contrast"]) if texts is not None else None
-        return cls(config, {name: tensors[name] for name in layout if name not in statistics},
-                   {name: tensors[name] for name in layout if name in statistics}, names,
+        return cls(config, {name: tensors[name] for name in parameters},
+                   {name: tensors[name] for name in statistics}, names,
                    metadata.get("vocabulary"), metadata.get("text_encoder"), training, moments,
                    metadata.get("library", ""))
 

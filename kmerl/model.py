@@ -208,13 +208,15 @@ class KMERL:
         ValueError
             Listing what is missing, unexpected, misshapen or not finite; nothing is changed then.
         """
-        self._ready().set_parameters(_checked(parameters, "parameters", self._core.parameters()))
+        core, (shapes, _) = self._ready(), _kmerl.layout(self.config_.to_core())
+        core.set_parameters(_checked(parameters, "parameters", shapes))
         self._forget_classes()
         return self
 
     def set_statistics(self, statistics):
         """Replaces all running statistics; as `set_parameters`. Variances below 0 are errors too."""
-        self._ready().set_statistics(_checked(statistics, "statistics", self._core.statistics()))
+        core, (_, shapes) = self._ready(), _kmerl.layout(self.config_.to_core())
+        core.set_statistics(_checked(statistics, "statistics", shapes))
         self._forget_classes()
         return self
 
@@ -688,10 +690,10 @@ def _unknown_parameter(name):
 
 
 def _checked(given, argument, wanted):
-    """The arrays of `given` in the core's type, or a ValueError that lists everything that is wrong."""
+    """The arrays of `given`, of the `wanted` shapes, or a ValueError with all that is wrong."""
     if not hasattr(given, "keys"):
         raise TypeError(f"{argument} must be a mapping of names to arrays, got {type(given).__name__}")
-    problems = [f"missing {name} {array.shape}" for name, array in wanted.items() if name not in given]
+    problems = [f"missing {name} {shape}" for name, shape in wanted.items() if name not in given]
     problems += [f"unexpected {name}" for name in given if name not in wanted]
     arrays = {}
     for name in wanted.keys() & set(given):
@@ -700,8 +702,8 @@ def _checked(given, argument, wanted):
             problems.append(f"{name} must be real numbers, got dtype {array.dtype}")
             continue
         array = arrays[name] = np.ascontiguousarray(array, dtype=_REAL)
-        if array.shape != wanted[name].shape:
-            problems.append(f"{name} has shape {array.shape}, expected {wanted[name].shape}")
+        if array.shape != wanted[name]:
+            problems.append(f"{name} has shape {array.shape}, expected {wanted[name]}")
         elif not np.isfinite(array).all():
             problems.append(f"{name} holds values that are not finite")
         elif name.endswith(".running_var") and (array < 0).any():

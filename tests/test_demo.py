@@ -105,7 +105,7 @@ def test_wrong_usage():
 
 
 def test_its_configuration_is_one():
-    kmerl.Config(**demo.CONFIG)
+    assert kmerl.Config(**demo.CONFIG).epochs == demo.CONFIG["epochs"]
 
 
 def test_questions_have_enough_of_both_outcomes(small, tmp_path):

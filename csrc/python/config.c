@@ -64,49 +64,59 @@ int km_binding_config(PyObject *dict, void *pointer)
     return 1;
 }
 
+/* dict as a configuration that km_config_check accepts: 1, or 0 with an exception set. */
+static int checked(PyObject *dict, km_config *config)
+{
+    km_error err;
+    if (!km_binding_config(dict, config))
+        return 0;
+    if (km_config_check(config, &err) != KM_OK) {
+        km_binding_raise(&err);
+        return 0;
+    }
+    return 1;
+}
+
 static PyObject *check_config(PyObject *module, PyObject *dict)
 {
     km_config config;
-    km_error err;
     (void)module;
-    if (!km_binding_config(dict, &config))
+    if (!checked(dict, &config))
         return NULL;
-    if (km_config_check(&config, &err) != KM_OK)
-        return km_binding_raise(&err);
     Py_RETURN_NONE;
+}
+
+/* {name: shape} of a configuration's parameters, or of its running statistics. */
+static PyObject *shapes(const km_config *config, int statistics)
+{
+    km_layout list;
+    km_error err;
+    if (km_layout_create(&list, config, statistics, &err) != KM_OK)
+        return km_binding_raise(&err);
+    PyObject *dict = PyDict_New();
+    for (int i = 0; dict != NULL && i < list.count; i++) {
+        const km_tensor *t = &list.tensors[i];
+        PyObject *shape = t->cols > 0 ? Py_BuildValue("(LL)", (long long)t->rows, (long long)t->cols)
+                                      : Py_BuildValue("(L)", (long long)t->rows);
+        if (shape == NULL || PyDict_SetItemString(dict, t->name, shape) < 0)
+            Py_CLEAR(dict);
+        Py_XDECREF(shape);
+    }
+    km_layout_free(&list);
+    return dict;
 }
 
 static PyObject *layout(PyObject *module, PyObject *dict)
 {
     km_config config;
-    km_error err;
     (void)module;
-    if (!km_binding_config(dict, &config))
+    if (!checked(dict, &config))
         return NULL;
-    if (km_config_check(&config, &err) != KM_OK)
-        return km_binding_raise(&err);
-    PyObject *result = PyDict_New();
-    for (int statistics = 0; result != NULL && statistics < 2; statistics++) {
-        km_layout list;
-        if (km_layout_create(&list, &config, statistics, &err) != KM_OK) {
-            Py_DECREF(result);
-            return km_binding_raise(&err);
-        }
-        for (int i = 0; result != NULL && i < list.count; i++) {
-            const km_tensor *t = &list.tensors[i];
-            PyObject *shape = t->cols > 0 ? Py_BuildValue("(LL)", (long long)t->rows, (long long)t->cols)
-                                          : Py_BuildValue("(L)", (long long)t->rows);
-            if (shape == NULL || PyDict_SetItemString(result, t->name, shape) < 0)
-                Py_CLEAR(result);
-            Py_XDECREF(shape);
-        }
-        km_layout_free(&list);
-    }
-    return result;
+    return Py_BuildValue("NN", shapes(&config, 0), shapes(&config, 1));
 }
 
 static PyMethodDef methods[] = {
-    {"layout", layout, METH_O, "{name: shape} of a configuration's parameters, then its running statistics."},
+    {"layout", layout, METH_O, "{name: shape} of a configuration's parameters, and of its running statistics."},
     {"check_config", check_config, METH_O, "ValueError for the first field out of range, or fields that contradict."},
     {NULL, NULL, 0, NULL},
 };
