@@ -308,9 +308,9 @@ typedef struct step_context {
     km_model *model;
     const km_batch *batch;
     const km_step *step;
-    int Q;                              /* 0: no query network   */
-    int contrast;
-    double query_scale;                 /* of dL/dlogit          */
+    int Q;                              /* 0: no query network                    */
+    const km_real *dpooled;             /* (B, C) of what reads the features; or NULL */
+    double query_scale;                 /* of dL/dlogit                           */
 } step_context;
 
 static void span_offsets(int32_t *offset, const km_batch *batch, const span *s)
@@ -385,8 +385,8 @@ static void sweep_two(void *pointer, int index, int thread)
                 query_recording(x, w, l, s, i);
             km_query_memory_backward(w->dz, &l->gradients, &w->memory, encoder->z, &m->parameters, c, o, T);
         }
-        if (x->contrast)
-            o->pool_backward(w->dz, m->dpooled + (size_t)s->first * c->width, w->offset, s->count, (int)c->width,
+        if (x->dpooled != NULL)
+            o->pool_backward(w->dz, x->dpooled + (size_t)s->first * c->width, w->offset, s->count, (int)c->width,
                              x->Q > 0);
         size_t first = (size_t)x->batch->offset[s->first];
         km_encoder_backward(&l->gradients, w->dx, w->dz, encoder, &w->scratch,
@@ -406,6 +406,43 @@ static void reduce(void *pointer, int index, int thread)
     size_t n = m->layout.size - first < KM_REDUCE_CHUNK ? m->layout.size - first : KM_REDUCE_CHUNK;
     for (int i = 0; i < m->lane_count; i++)
         m->ops->vector_accumulate(m->gradients_flat + first, m->lanes[i].flat + first, n);
+}
+
+/* Sweep 1: the encoder over the whole batch, its features into m->pooled. */
+static km_status encode(step_context *x, km_error *err)
+{
+    km_model *m = x->model;
+    km_status status = prepare_step(m, x->batch, x->step->threads > 0 ? x->step->threads : 1, x->Q, err);
+    if (status == KM_OK) {
+        memset(m->gradients_flat, 0, m->layout.size * sizeof(km_real));
+        km_threads_run(x->step->threads, m->span_count, sweep_one, x);
+    }
+    return status;
+}
+
+/* Sweep 2 and reduce: the gradients of encoder and query network, added to m->gradients. */
+static void encode_backward(step_context *x)
+{
+    km_model *m = x->model;
+    km_threads_run(x->step->threads, m->lane_count, sweep_two, x);
+    km_threads_run(x->step->threads, (int)((m->layout.size + KM_REDUCE_CHUNK - 1) / KM_REDUCE_CHUNK), reduce, x);
+}
+
+km_status km_model_forward(km_model *m, const km_real **features, const km_batch *batch, const km_step *step,
+                           km_error *err)
+{
+    step_context x = {m, batch, step, 0, NULL, 0};
+    km_status status = km_batch_check(batch, &m->config, err);
+    if (status == KM_OK)
+        status = encode(&x, err);
+    *features = m->pooled;
+    return status;
+}
+
+void km_model_backward(km_model *m, const km_real *dfeatures, const km_batch *batch, const km_step *step)
+{
+    step_context x = {m, batch, step, 0, dfeatures, 0};
+    encode_backward(&x);
 }
 
 static int count_duplicates(const int64_t *id, int B)
@@ -437,18 +474,15 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
     const km_config *c = &m->config;
     const km_ops *o = m->ops;
     int contrast = c->contrast_weight > 0, query = c->query_weight > 0;
-    int threads = step->threads > 0 ? step->threads : 1;
     km_status status = check_batch(m, batch, contrast, query, err);
-    if (status != KM_OK || (status = prepare_step(m, batch, threads, query ? batch->Q : 0, err)) != KM_OK)
+    if (status != KM_OK)
         return status;
-
-    step_context x = {m, batch, step, query ? batch->Q : 0, contrast, 0};
+    step_context x = {m, batch, step, query ? batch->Q : 0, NULL, 0};
     x.query_scale = c->query_weight / batch->B / (c->query_reduction == KM_REDUCE_MEAN && query ? batch->Q : 1);
+    if ((status = encode(&x, err)) != KM_OK)
+        return status;
     memset(losses, 0, sizeof *losses);
-    memset(m->gradients_flat, 0, m->layout.size * sizeof(km_real));
     losses->duplicates = count_duplicates(batch->report_id, batch->B);
-
-    km_threads_run(threads, m->span_count, sweep_one, &x);
 
     if (contrast) {
         double dlog_scale = 0;
@@ -464,14 +498,13 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
             *m->gradients.log_scale += (km_real)(dlog_scale * c->contrast_weight);
         km_projector_backward(m->dpooled, &m->gradients, &m->projector, m->pooled, batch->report, &m->parameters, c, o,
                               batch->B);
+        x.dpooled = m->dpooled;
     }
     km_dropout shared = step_dropout(&x, -1);
     if (query)
         km_query_open(&m->shared, batch->entities, &m->parameters, c, o, &shared, batch->Q);
 
-    km_threads_run(threads, m->lane_count, sweep_two, &x);
-
-    km_threads_run(threads, (int)((m->layout.size + KM_REDUCE_CHUNK - 1) / KM_REDUCE_CHUNK), reduce, &x);
+    encode_backward(&x);
     if (query) {
         size_t n = (size_t)batch->Q * (size_t)c->query_width;
         memset(m->shared.dx1, 0, n * sizeof(km_real));
