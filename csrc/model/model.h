@@ -58,8 +58,8 @@ km_status km_model_gradients(km_model *model, km_losses *losses, const km_batch 
  *   km_optimiser_update(...)                                  one's own head has its own km_adamw
  *
  * features belong to the model and hold until its next call; batch and step must be the same in both calls; the batch
- * needs no texts. Gradients are assigned: those of parameters outside the encoder are 0. C is config.width. In evaluation
- * mode (running statistics) the same features come from km_model_evaluate.                                          */
+ * needs no texts. Gradients are assigned: those of parameters outside the encoder are 0. C is config.width. In
+ * evaluation mode (running statistics) the same features come from km_model_evaluate.                              */
 km_status km_model_forward(km_model *model, const km_real **features, const km_batch *batch, const km_step *step,
                            km_error *err);
 void km_model_backward(km_model *model, const km_real *dfeatures, const km_batch *batch, const km_step *step);
