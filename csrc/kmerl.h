@@ -38,6 +38,9 @@
 #include "train/optimiser.h"
 #include "train/trainer.h"
 
+#include "simulate/simulate.h"  /* recordings that belong to no patient                                */
+#include "simulate/feed.h"      /* training on them                                                    */
+
 #include "eval/answer.h"        /* logits to probabilities                                             */
 #include "eval/metrics.h"       /* AUROC and its kin, bootstrap                                        */
 

@@ -272,14 +272,14 @@ class KMERL:
     # ---- training ----------------------------------------------------------------------------------------------
 
     def fit(self, store, out=None, *, max_steps=None, progress=True):
-        """Pretrains on a store (Sec. 2, App. B) from the seed, or goes on where a run in `out` stopped.
+        """Pretrains on a store or a simulator (Sec. 2, App. B) from the seed, or goes on where a run in `out` stopped.
 
         As in scikit-learn, whatever the model had learned before is forgotten: `fit` on a loaded model starts anew.
 
         Parameters
         ----------
-        store : kmerl.Store
-            Labelled and embedded.
+        store : kmerl.Store or kmerl.Simulator
+            A store that was labelled and embedded; or a simulator, whose ECGs are new in every epoch.
         out : path-like, optional
             Folder for ``config.json``, ``log.jsonl``, ``last.safetensors``, ``best.safetensors`` (docs/training.md).
             Created if its parent exists. Without it nothing is written and nothing can be resumed.

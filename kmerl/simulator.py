@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import operator
 from pathlib import Path
@@ -10,8 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from kmerl import _kmerl
+from kmerl.build import build_info
 from kmerl.leads import LEADS, lead_ids
 from kmerl.record import Record
+from kmerl.store import Embeddings
+from kmerl.text import sample_embeddings
 from kmerl.vocabulary import Vocabulary
 
 __all__ = ["Simulator", "simulate"]
@@ -192,11 +196,16 @@ class Simulator:
         What electrodes, amplifier and filters add: 1 as in practice, 0 a perfect recorder.
     threads : int, optional
         Default: `OMP_NUM_THREADS`, else the processors that the process may use.
+    epoch_size, validation_size : int
+        For `KMERL.fit`: recordings in an epoch, each epoch the next ones, and how many to validate on, the last
+        of the seed.
 
     Attributes
     ----------
     vocabulary : Vocabulary
         Of the label rows: the default one.
+    shown : Vocabulary
+        What `KMERL.fit` teaches: the entities that some recording can show.
     findings : list of str or None
     prevalence : dict
 
@@ -224,6 +233,8 @@ class Simulator:
         leads=None,
         noise=1.0,
         threads=None,
+        epoch_size=65536,
+        validation_size=1024,
     ):
         self._table = Table.default()
         self.vocabulary = self._table.vocabulary
@@ -233,6 +244,12 @@ class Simulator:
         self.noise = _number("noise", noise, 0, 10, "")
         self.leads = list(LEADS) if leads is None else [LEADS[i] for i in lead_ids(leads)]
         self.threads = None if threads is None else _whole("threads", threads, 1, 4096)
+        self.epoch_size = _whole("epoch_size", epoch_size, 1, COUNT)
+        self.validation_size = _whole("validation_size", validation_size, 0, COUNT)
+        self.shown = self.vocabulary.without(
+            name for name, seen in zip(self.vocabulary, self._table.entities.any(axis=0), strict=True) if not seen
+        )
+        self._embeddings = None
         if findings is not None and prevalence is not None:
             raise ValueError(
                 "findings fixes what every recording shows, prevalence how often: give one of them"
@@ -325,22 +342,92 @@ class Simulator:
             if name != "abnormal"
         }
 
+    # ---- training on them ----
+
+    def embed(self, encoder, report_pooling="mean", query_pooling="cls"):
+        """Vectors of the names, for `KMERL.fit`. Without it those that ship with kmerl are taken.
+
+        A report's vector is the mean of those of the findings that it asserts, by `report_pooling`: the texts
+        themselves are as many as the recordings.
+
+        Parameters
+        ----------
+        encoder : TextEncoder or TextEmbeddings
+        report_pooling, query_pooling : str
+            As in `Store.embed`.
+
+        Returns
+        -------
+        Simulator
+            self
+        """
+        from kmerl import store_text
+
+        store_text.check_encoder(encoder, report_pooling, query_pooling)
+        texts = store_text.names_to_embed(self.vocabulary, encoder)
+        queries, contrast = (
+            store_text.vectors(encoder, texts, pooling) for pooling in (query_pooling, report_pooling)
+        )
+        self._embeddings = Embeddings(
+            str(encoder.id), int(encoder.width), report_pooling, query_pooling, None, texts, queries, contrast
+        )
+        return self
+
+    @property
+    def embeddings(self):
+        """As `Store.embeddings`, without reports."""
+        if self._embeddings is None:
+            self.embed(sample_embeddings())
+        return self._embeddings
+
+    def fingerprint(self):
+        """A hash of all that training sees: a run is not resumed on another simulator."""
+        embeddings = self.embeddings
+        settings = [
+            build_info()["version"], self._table.document, self.seed, self.prevalence, self.findings, self.fs,
+            self.seconds, self.noise, self.leads, self.epoch_size, self.validation_size, embeddings.encoder,
+            embeddings.texts,
+        ]  # fmt: skip
+        sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for matrix in (embeddings.queries, embeddings.contrast):
+            sha.update(matrix)
+        return sha.hexdigest()
+
+    def _feed(self):
+        embeddings = self.embeddings
+        real = _kmerl.build_info()["real"]
+        row = {text: i for i, text in enumerate(embeddings.texts)}
+        shown = [self.vocabulary.index(name) for name in self.shown]
+        return _kmerl.Feed(
+            *self._settings(),
+            self.seed,
+            self.fs,
+            self.samples,
+            self.noise,
+            sum(1 << LEADS.index(lead) for lead in self.leads),
+            self.epoch_size,
+            np.ascontiguousarray(self._table.entities[:, shown]),
+            np.ascontiguousarray(embeddings.contrast[[row[name] for name in self._table.labels]], dtype=real),
+            np.ascontiguousarray(embeddings.queries[[row[name] for name in self.shown]], dtype=real),
+        )
+
     def _chunks(self, indices):
         indices = np.fromiter((operator.index(i) for i in indices), np.int64)
         return [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
 
-    def _take(self, indices, signals=True):
+    def _settings(self):
+        """The first arguments of the core's `simulate` and `Feed`."""
         prevalence = np.array([self.prevalence[name] for name in MECHANISMS])
         forced, wanted = None, []
         if self.findings is not None:
             forced = np.array([name in self.findings for name in MECHANISMS], np.uint8)
             wanted = [self._table.labels.index(name) for name in self.findings if name in self._table.labels]
+        return self._table.arrays, prevalence, forced, np.array(wanted, np.int32)
+
+    def _take(self, indices, signals=True):
         threads = _kmerl.build_info()["threads"] if self.threads is None else self.threads
         return _kmerl.simulate(
-            self._table.arrays,
-            prevalence,
-            forced,
-            np.array(wanted, np.int32),
+            *self._settings(),
             indices,
             self.seed,
             self.fs,

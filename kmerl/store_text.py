@@ -136,7 +136,8 @@ def exchange(store, change):
 # ---- embeddings --------------------------------------------------------------------------------------------
 
 
-def embed(store, encoder, *, report_pooling, query_pooling, progress):
+def check_encoder(encoder, report_pooling, query_pooling):
+    """Refuses what cannot embed with these poolings."""
     for name in ("embed", "id", "width"):
         if not hasattr(encoder, name):
             raise TypeError(
@@ -149,7 +150,11 @@ def embed(store, encoder, *, report_pooling, query_pooling, progress):
                 "a text" if known is None else f"one of {', '.join(map(repr, known))} (what {encoder.id} has)"
             )
             raise ValueError(f"{name} is {pooling!r}, expected {expected}")
-    texts = names_to_embed(store, encoder)
+
+
+def embed(store, encoder, *, report_pooling, query_pooling, progress):
+    check_encoder(encoder, report_pooling, query_pooling)
+    texts = names_to_embed(store.vocabulary, encoder)
     identity = json.dumps([str(encoder.id), report_pooling, query_pooling, store._meta["fingerprint"]])
     key = sha256(identity, *texts)[:12]
     reports_name, texts_name = f"reports-{key}.npy", f"texts-{key}.npy"
@@ -186,12 +191,11 @@ def embed(store, encoder, *, report_pooling, query_pooling, progress):
             os.unlink(os.path.join(store.path, PROGRESS_FILE))
 
 
-def names_to_embed(store, encoder):
+def names_to_embed(vocabulary, encoder):
     """Distinct texts: canonical names first, then synonyms and class names; of an encoder with a fixed list
     of texts only those of the latter that it has."""
     from .classes import class_names
 
-    vocabulary = store.vocabulary
     names = list(vocabulary)
     more = [synonym for name in names for synonym in vocabulary[name].synonyms]
     more += [name for task in class_names().values() for name in task.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import math
@@ -17,6 +18,8 @@ from .batch import _core_corpus, check_rate
 from .checkpoint import Checkpoint, Names
 from .durable import FolderLock, writing
 from .progress import Progress
+from .simulator import COUNT, Simulator
+from .store import Store
 from .store_format import DATABASE
 
 LAST, BEST, LOG, CONFIG = "last.safetensors", "best.safetensors", "log.jsonl", "config.json"
@@ -25,16 +28,15 @@ SAVE_SECONDS = 600  # last.safetensors is never older than this, whatever an epo
 
 def fit(model, store, out, *, max_steps, progress):
     """See `KMERL.fit`."""
-    for name in ("corpus", "split", "vocabulary", "embeddings", "fingerprint"):
-        if not hasattr(type(store), name):
-            raise TypeError(f"store must be a kmerl.Store, got {type(store).__name__}")
+    if not isinstance(store, (Store, Simulator)):
+        raise TypeError(f"store must be a kmerl.Store or a kmerl.Simulator, got {type(store).__name__}")
     if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer))
                                   or max_steps < 1):
         raise ValueError(f"max_steps must be None or a whole number from 1, got {max_steps!r}")
-    corpus, vocabulary, embeddings = store.corpus(), store.vocabulary, store.embeddings
+    embeddings = store.embeddings
     config = model._configuration(embeddings.width)
-    check_rate(config)
     _check_pooling(config, embeddings)
+    material = _simulated(store, config) if isinstance(store, Simulator) else _stored(store, config)
 
     with contextlib.ExitStack() as stack:
         if out is not None:
@@ -49,16 +51,32 @@ def fit(model, store, out, *, max_steps, progress):
         # Nothing can be refused any more: only now the model forgets what it was.
         model.initialize(embeddings.width)
         names = Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
-        model._know(vocabulary, names, embeddings.encoder)
-        trainer = _kmerl.Trainer(
-            model._core,
-            _core_corpus(corpus),
-            np.ascontiguousarray(store.split["train"], dtype=np.int64),
-            np.ascontiguousarray(store.split["validation"], dtype=np.int64),
-            threads=model._threads(),
-        )
+        model._know(material.vocabulary, names, embeddings.encoder)
+        trainer = _kmerl.Trainer(model._core, material.source, material.train, material.validation,
+                                 threads=model._threads())
         run.begin(trainer, last)
         run.train(trainer, max_steps, progress)
+
+
+# source: what the core draws batches from; train, validation: numbers in it, int64.
+Material = collections.namedtuple("Material", "source train validation vocabulary")
+
+
+def _stored(store, config):
+    check_rate(config)
+    split = {part: np.ascontiguousarray(indices, dtype=np.int64) for part, indices in store.split.items()}
+    return Material(_core_corpus(store.corpus()), split["train"], split["validation"], store.vocabulary)
+
+
+def _simulated(simulator, config):
+    if simulator.fs != config.fs:
+        raise ValueError(f"the simulator makes recordings at {simulator.fs:g} Hz, fs is {config.fs:g} Hz: they must "
+                         "be the same")
+    if config.epochs * simulator.epoch_size > COUNT - simulator.validation_size:
+        raise ValueError(f"{config.epochs} epochs of {simulator.epoch_size} recordings and {simulator.validation_size} "
+                         f"to validate on are more than the {COUNT} that a seed has")
+    return Material(simulator._feed(), np.arange(simulator.epoch_size, dtype=np.int64),
+                    np.arange(COUNT - simulator.validation_size, COUNT, dtype=np.int64), simulator.shown)
 
 
 def _folder(out):

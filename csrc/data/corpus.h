@@ -18,6 +18,7 @@ typedef struct km_corpus {
     const uint16_t *leads;          /* (N) the leads it has: bit i is canonical lead i                       */
     const int32_t *samples;         /* (N) per lead; rows in canonical order, (leads, samples)               */
     const int32_t *report;          /* (N) row of its report in embeddings and labels                        */
+    const int64_t *id;              /* (N) what its masks are drawn by; NULL: its place here                 */
     int64_t reports;                /* R distinct reports                                                    */
     int D, Q;                       /* text width, entities; 0 where there are none yet                      */
     const km_real *embeddings;      /* (R, D)                                                                */

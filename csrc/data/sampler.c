@@ -83,6 +83,12 @@ static int64_t load(float *x, const job *j, const km_sampler_row *row, int lead)
     return km_preprocess_repair(x, n);
 }
 
+/* What a recording's window and masks are drawn by. */
+static int64_t identity(const km_corpus *c, int64_t recording)
+{
+    return c->id != NULL ? c->id[recording] : recording;
+}
+
 /* Plan: window, visible leads and number of tokens of each row */
 
 static int64_t count_tokens(const km_config *c, int leads, int64_t segments, int masked)
@@ -104,7 +110,7 @@ static void plan_stored(const job *j, km_sampler_row *row)
     const int64_t r = row->recording, n = j->corpus->samples[r], window = km_config_samples(c);
     if (n > window && c->window == KM_RANDOM) {
         km_rng rng;
-        km_rng_open(&rng, j->seed, KM_STREAM_WINDOW, j->epoch, (uint64_t)r);
+        km_rng_open(&rng, j->seed, KM_STREAM_WINDOW, j->epoch, (uint64_t)identity(j->corpus, r));
         row->start = km_rng_below(&rng, (uint32_t)(n - window + 1));
     }
     row->segments = (int32_t)((n < window ? n : window) / j->P);
@@ -115,7 +121,7 @@ static void plan_stored(const job *j, km_sampler_row *row)
     }
     int order[KM_LEADS];
     const int count = km_leads_count(row->present);
-    int wanted = km_masks_leads(order, row->present, c->masked_leads, j->seed, j->epoch, r);
+    int wanted = km_masks_leads(order, row->present, c->masked_leads, j->seed, j->epoch, identity(j->corpus, r));
     for (int i = 0; i < count; i++) {
         if (wanted == 0 && c->normalisation_scope == KM_VISIBLE)
             break;
@@ -160,7 +166,8 @@ static void choose(uint8_t *keep, int64_t n, const job *j, const km_sampler_row 
     if (j->corpus == NULL || j->config->segment_masking == KM_NO_SEGMENTS)
         memset(keep, 1, (size_t)n);
     else
-        km_masks_segments(keep, n, km_masks_kept(n, j->config->mask_ratio), j->seed, j->epoch, row->recording, group);
+        km_masks_segments(keep, n, km_masks_kept(n, j->config->mask_ratio), j->seed, j->epoch,
+                          identity(j->corpus, row->recording), group);
 }
 
 /* x[lead]: the normalised window of a visible lead. */
@@ -371,8 +378,8 @@ km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const i
     B = 0;
     for (int b = 0; b < asked; b++) {
         if (j.rows[b].problem == 0) {
-            recording[B] = j.rows[b].recording;
-            report_id[B] = corpus->report[recording[B]];
+            recording[B] = identity(corpus, j.rows[b].recording);
+            report_id[B] = corpus->report[j.rows[b].recording];
             dropped += km_leads_count(j.rows[b].dropped);
             j.rows[B++] = j.rows[b];
         } else if (!skip) {

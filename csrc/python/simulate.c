@@ -1,7 +1,5 @@
 /* Simulated recordings (kmerl/simulator.py): the table of criteria and phrases goes in as arrays. */
-#include "python/binding.h"
-
-#include "simulate/simulate.h"
+#include "python/simulate.h"
 
 PyDoc_STRVAR(simulate_names_doc,
 "simulate_names()\n--\n\n"
@@ -137,6 +135,41 @@ static int table_read(table *t, PyObject *dict)
     return 0;
 }
 
+/* What it points to belongs to the arrays. */
+static int settings_read(km_simulate_settings *settings, PyObject *dict, PyObject *prevalence_argument,
+                         PyObject *forced_argument, PyObject *wanted_argument, unsigned long long seed, double fs,
+                         long long samples, double noise)
+{
+    const npy_intp mechanisms[1] = {KM_MECHANISM_COUNT};
+    PyArrayObject *prevalence = km_binding_array(prevalence_argument, "prevalence", NPY_FLOAT64, 1, mechanisms);
+    PyArrayObject *wanted = km_binding_array(wanted_argument, "wanted", NPY_INT32, 1, NULL), *forced = NULL;
+    if (prevalence == NULL || wanted == NULL)
+        return -1;
+    if (forced_argument != Py_None) {
+        forced = km_binding_array(forced_argument, "forced", NPY_UINT8, 1, mechanisms);
+        if (forced == NULL)
+            return -1;
+    }
+    table t = {0};
+    if (table_read(&t, dict) < 0)
+        return -1;
+    if (samples < 1 || samples > 600000) {
+        PyErr_Format(PyExc_ValueError, "samples must be 1 to 600000, got %lld", samples);
+        return -1;
+    }
+    *settings = (km_simulate_settings){
+        .seed = seed, .fs = fs, .samples = samples, .noise = noise, .prevalence = PyArray_DATA(prevalence),
+        .forced = forced != NULL ? PyArray_DATA(forced) : NULL, .wanted = PyArray_DATA(wanted),
+        .wanted_count = (int)PyArray_DIM(wanted, 0), .criteria = t.criteria, .grammar = t.grammar,
+    };
+    for (int i = 0; i < settings->wanted_count; i++)
+        if (settings->wanted[i] < 0 || settings->wanted[i] >= t.criteria.labels) {
+            PyErr_SetString(PyExc_ValueError, "wanted leads outside the simulator's table");
+            return -1;
+        }
+    return 0;
+}
+
 PyDoc_STRVAR(simulate_doc,
 "simulate(table, prevalence, forced, wanted, index, seed, fs, samples, noise, signals, threads)\n--\n\n"
 "Recordings `index` (n) int64. table: dict of arrays. prevalence (mechanisms) float64; forced (mechanisms) uint8\n"
@@ -146,45 +179,24 @@ PyDoc_STRVAR(simulate_doc,
 static PyObject *simulate(PyObject *module, PyObject *args)
 {
     (void)module;
-    PyObject *dict, *prevalence_argument, *forced_argument, *wanted_argument, *index_argument;
+    PyObject *dict, *prevalence, *forced, *wanted, *index_argument;
     unsigned long long seed;
     double fs, noise;
     long long samples;
     int signals, threads;
-    if (!PyArg_ParseTuple(args, "O!OOOOKdLdpi:simulate", &PyDict_Type, &dict, &prevalence_argument, &forced_argument,
-                          &wanted_argument, &index_argument, &seed, &fs, &samples, &noise, &signals, &threads))
+    km_simulate_settings settings;
+    if (!PyArg_ParseTuple(args, "O!OOOOKdLdpi:simulate", &PyDict_Type, &dict, &prevalence, &forced, &wanted,
+                          &index_argument, &seed, &fs, &samples, &noise, &signals, &threads))
         return NULL;
-    const npy_intp mechanisms[1] = {KM_MECHANISM_COUNT};
-    PyArrayObject *prevalence = km_binding_array(prevalence_argument, "prevalence", NPY_FLOAT64, 1, mechanisms);
-    PyArrayObject *wanted = km_binding_array(wanted_argument, "wanted", NPY_INT32, 1, NULL);
     PyArrayObject *index = km_binding_array(index_argument, "index", NPY_INT64, 1, NULL);
-    PyArrayObject *forced = NULL;
-    if (prevalence == NULL || wanted == NULL || index == NULL)
-        return NULL;
-    if (forced_argument != Py_None) {
-        forced = km_binding_array(forced_argument, "forced", NPY_UINT8, 1, mechanisms);
-        if (forced == NULL)
-            return NULL;
-    }
-    table t = {0};
-    if (table_read(&t, dict) < 0)
+    if (index == NULL || settings_read(&settings, dict, prevalence, forced, wanted, seed, fs, samples, noise) < 0)
         return NULL;
     const npy_intp n = PyArray_DIM(index, 0);
-    if (n > INT32_MAX || samples < 1 || samples > 600000) {
-        PyErr_Format(PyExc_ValueError, "%zd recordings of %lld samples are too many", (Py_ssize_t)n, samples);
+    if (n > INT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "%zd recordings are too many", (Py_ssize_t)n);
         return NULL;
     }
-    km_simulate_settings settings = {
-        .seed = seed, .fs = fs, .samples = samples, .noise = noise, .prevalence = PyArray_DATA(prevalence),
-        .forced = forced != NULL ? PyArray_DATA(forced) : NULL, .wanted = PyArray_DATA(wanted),
-        .wanted_count = (int)PyArray_DIM(wanted, 0), .criteria = t.criteria, .grammar = t.grammar,
-    };
-    for (int i = 0; i < settings.wanted_count; i++)
-        if (settings.wanted[i] < 0 || settings.wanted[i] >= t.criteria.labels) {
-            PyErr_SetString(PyExc_ValueError, "wanted leads outside the simulator's table");
-            return NULL;
-        }
-    const npy_intp signal_shape[3] = {n, KM_LEADS, samples}, found_shape[2] = {n, t.criteria.labels},
+    const npy_intp signal_shape[3] = {n, KM_LEADS, samples}, found_shape[2] = {n, settings.criteria.labels},
                    measure_shape[2] = {n, KM_MEASURES};
     PyObject *signal = signals ? PyArray_SimpleNew(3, (npy_intp *)signal_shape, NPY_FLOAT32) : Py_NewRef(Py_None);
     PyObject *found = km_binding_zeros(2, found_shape, NPY_UINT8), *result = NULL;
@@ -228,6 +240,107 @@ exit:
     return result;
 }
 
+/* ---- Feed ---- */
+
+typedef struct {
+    PyObject_HEAD
+    km_feed feed;
+    PyObject *kept;             /* what the pointers point into */
+} feed_object;
+
+static void feed_dealloc(PyObject *object)
+{
+    feed_object *self = (feed_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    km_feed_free(&self->feed);
+    Py_CLEAR(self->kept);
+    freefunc release = PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyObject *feed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"table", "prevalence", "forced", "wanted", "seed", "fs", "samples", "noise", "leads",
+                            "epoch_recordings", "entities_of", "vectors", "entities", NULL};
+    PyObject *dict, *prevalence, *forced, *wanted, *entities_of_argument, *vectors_argument, *entities_argument;
+    unsigned long long seed;
+    double fs, noise;
+    long long samples, epoch_recordings;
+    int leads;
+    km_simulate_settings settings;
+    km_error err;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOKdLdiLOOO:Feed", names, &PyDict_Type, &dict, &prevalence,
+                                     &forced, &wanted, &seed, &fs, &samples, &noise, &leads, &epoch_recordings,
+                                     &entities_of_argument, &vectors_argument, &entities_argument))
+        return NULL;
+    PyObject *kept = PyDict_Copy(dict);
+    if (kept == NULL || settings_read(&settings, kept, prevalence, forced, wanted, seed, fs, samples, noise) < 0)
+        goto fail;
+    const npy_intp any[2] = {-1, -1};
+    PyArrayObject *entities = km_binding_array(entities_argument, "entities", KM_NPY_REAL, 2, any);
+    if (entities == NULL)
+        goto fail;
+    const npy_intp Q = PyArray_DIM(entities, 0), D = PyArray_DIM(entities, 1);
+    const npy_intp above[2] = {settings.criteria.labels, Q}, named[2] = {settings.criteria.labels, D};
+    PyArrayObject *entities_of = km_binding_array(entities_of_argument, "entities_of", NPY_UINT8, 2, above);
+    PyArrayObject *vectors = entities_of == NULL ? NULL : km_binding_array(vectors_argument, "vectors", KM_NPY_REAL, 2,
+                                                                           named);
+    if (vectors == NULL)
+        goto fail;
+    if (leads < 1 || leads >= 1 << KM_LEADS || epoch_recordings < 1 || Q > INT32_MAX || D > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "leads, epoch_recordings or entities are out of range");
+        goto fail;
+    }
+    if (km_simulate_check(&settings, &err) != KM_OK) {
+        km_binding_raise(&err);
+        goto fail;
+    }
+    allocfunc allocate = PyType_GetSlot(type, Py_tp_alloc);
+    feed_object *self = (feed_object *)allocate(type, 0);
+    if (self == NULL)
+        goto fail;
+    self->feed = (km_feed){
+        .settings = settings, .leads = (uint16_t)leads, .epoch_recordings = epoch_recordings, .Q = (int)Q,
+        .D = (int)D, .entities_of = PyArray_DATA(entities_of), .vectors = PyArray_DATA(vectors),
+        .entities = PyArray_DATA(entities),
+    };
+    self->kept = Py_BuildValue("(NOOOOOO)", kept, prevalence, forced, wanted, entities_of_argument, vectors_argument,
+                               entities_argument);
+    if (self->kept == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+fail:
+    Py_XDECREF(kept);
+    return NULL;
+}
+
+static PyType_Slot feed_slots[] = {
+    {Py_tp_new, (void *)feed_new},
+    {Py_tp_dealloc, (void *)feed_dealloc},
+    {Py_tp_doc, "Simulated recordings as a trainer's source; of one trainer at a time."},
+    {0, NULL},
+};
+
+static PyType_Spec feed_spec = {
+    .name = "kmerl._kmerl.Feed",
+    .basicsize = sizeof(feed_object),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = feed_slots,
+};
+
+km_feed *km_binding_feed_get(PyObject *module, PyObject *object)
+{
+    PyObject *type = PyObject_GetAttrString(module, "Feed");
+    const int is = type != NULL ? PyObject_IsInstance(object, type) : -1;
+    Py_XDECREF(type);
+    if (is < 0)
+        PyErr_Clear();
+    return is == 1 ? &((feed_object *)object)->feed : NULL;
+}
+
 static PyMethodDef methods[] = {
     {"simulate_names", simulate_names, METH_NOARGS, simulate_names_doc},
     {"simulate", simulate, METH_VARARGS, simulate_doc},
@@ -236,5 +349,8 @@ static PyMethodDef methods[] = {
 
 int km_binding_simulate_add(PyObject *module)
 {
-    return PyModule_AddFunctions(module, methods);
+    PyObject *type = PyType_FromModuleAndSpec(module, &feed_spec, NULL);
+    const int result = type == NULL ? -1 : PyModule_AddObjectRef(module, "Feed", type);
+    Py_XDECREF(type);
+    return result < 0 ? result : PyModule_AddFunctions(module, methods);
 }

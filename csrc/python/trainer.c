@@ -6,6 +6,7 @@
 #include "data/sampler.h"
 #include "python/corpus.h"
 #include "python/model.h"
+#include "python/simulate.h"
 #include "train/trainer.h"
 
 typedef struct {
@@ -36,16 +37,19 @@ static PyArrayObject *indices(PyObject *object, const char *name)
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"model", "corpus", "train", "validation", "threads", NULL};
-    PyObject *module = PyType_GetModule(type), *model_argument, *corpus_argument, *train_argument, *validation_argument;
+    static char *names[] = {"model", "source", "train", "validation", "threads", NULL};
+    PyObject *module = PyType_GetModule(type), *model_argument, *source_argument, *train_argument, *validation_argument;
     int threads = 1;
     km_error err;
-    if (module == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|i", names, &model_argument, &corpus_argument,
+    if (module == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|i", names, &model_argument, &source_argument,
                                                        &train_argument, &validation_argument, &threads))
         return NULL;
     km_binding_model *model = km_binding_model_check(module, model_argument);
-    const km_corpus *corpus = model != NULL ? km_binding_corpus_get(module, corpus_argument) : NULL;
-    PyArrayObject *train = corpus != NULL ? indices(train_argument, "train") : NULL;
+    if (model == NULL)
+        return NULL;
+    km_feed *feed = km_binding_feed_get(module, source_argument);
+    const km_corpus *corpus = feed == NULL ? km_binding_corpus_get(module, source_argument) : NULL;
+    PyArrayObject *train = feed != NULL || corpus != NULL ? indices(train_argument, "train") : NULL;
     PyArrayObject *validation = train != NULL ? indices(validation_argument, "validation") : NULL;
     if (validation == NULL)
         return NULL;
@@ -54,9 +58,11 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (self == NULL)
         return NULL;
     self->model = Py_NewRef(model_argument);
-    self->source = Py_NewRef(corpus_argument);
+    self->source = Py_NewRef(source_argument);
     self->corpus = corpus;
     km_source source = {self, draw};
+    if (feed != NULL)
+        source = (km_source){feed, km_feed_draw};
     if (km_trainer_create(&self->trainer, model->model, source, PyArray_DATA(train), PyArray_SIZE(train),
                           PyArray_DATA(validation), PyArray_SIZE(validation), threads, &err) != KM_OK) {
         Py_DECREF(self);

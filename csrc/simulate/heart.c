@@ -520,7 +520,7 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
     for (int i = 0; i < v->nodes; i++)
         heart->apd[i] = fmaxf(heart->apd[i], 90);
 
-    heart->step = (km_step){
+    heart->step = (km_tissue_step){
         .rise = 11, .fall = (int)width, .slope = (int)(0.36 * heart->qt), .sloping = 0.26f,
         .late = has[KM_HYPOKALEMIA] ? 0.45f : has[KM_HYPERKALEMIA] ? 0 : 0.03f,
         .late_by = has[KM_HYPOKALEMIA] ? 150 : 175,
@@ -585,7 +585,7 @@ void km_heart_wave(km_wave *wave, km_heart_times *times, const km_heart *heart, 
         end[i] = time[i] + (flutter ? 105 : 190);
         amplitude[i] = flutter ? 1.15f : 1;
     }
-    const km_step step = {.rise = flutter ? 16 : 13, .fall = flutter ? 45 : 80, .slope = 10};
+    const km_tissue_step step = {.rise = flutter ? 16 : 13, .fall = flutter ? 45 : 80, .slope = 10};
     km_tissue_wave(wave, atria, time, end, amplitude, &step);
     times->first = -5;
     times->last = largest(time, atria->nodes) + 5;

@@ -23,7 +23,7 @@ typedef struct km_heart {
     float amplitude[KM_TISSUE_NODES];
     float early;                            /* ms: first activation of a conducted beat (before 0 with a pathway) */
     double qt;                              /* ms: of a conducted beat                                  */
-    km_step step;
+    km_tissue_step step;
 } km_heart;
 
 /* What a wave's clock shows, in ms from the beat's time. */

@@ -131,7 +131,7 @@ static int rows_for(float last, int width)
 }
 
 void km_tissue_wave(km_wave *wave, const km_tissue *tissue, const float *activation, const float *repolarisation,
-                    const float *amplitude, const km_step *step)
+                    const float *amplitude, const km_tissue_step *step)
 {
     km_row scratch[KM_TISSUE_ROWS];
     float rise = 0, fall = 0;

@@ -39,13 +39,13 @@ typedef struct km_wave {
 } km_wave;
 
 /* How steps look. */
-typedef struct km_step {
+typedef struct km_tissue_step {
     int rise;                               /* ms: width of each of the three boxes that smooth it  */
     int fall;
     int slope;                              /* ms: how long phase 2 takes                           */
     float sloping;                          /* share of the amplitude that is lost in phase 2       */
     float late, late_by;                    /* share that repolarises late_by ms later: the U wave  */
-} km_step;
+} km_tissue_step;
 
 int km_tissue_node(km_tissue *tissue, float x, float y, float z);
 /* area in cm2, speed in cm/ms. */
@@ -62,6 +62,6 @@ void km_tissue_activate(float *time, const km_tissue *tissue, const float *slow)
 
 /* amplitude (nodes); times in ms from the beat's time. */
 void km_tissue_wave(km_wave *wave, const km_tissue *tissue, const float *activation, const float *repolarisation,
-                    const float *amplitude, const km_step *step);
+                    const float *amplitude, const km_tissue_step *step);
 
 #endif
