@@ -4,14 +4,13 @@ A class is asked by its name, its score is the model's probability. Every figure
 interval over patients; what was left out is listed in the report.
 """
 
-import math
 import warnings
 
 import numpy as np
 
 from kmerl import metrics as _metrics
 from kmerl.leads import LEADS, ORDERS, lead_ids
-from kmerl.report import Report, Sweep
+from kmerl.report import Report, Sweep, describe, measure
 
 __all__ = ["PAPER_ORDER", "Report", "Sweep", "answers", "lead_sweep", "zero_shot"]
 
@@ -139,8 +138,6 @@ def answers(model, records, classes):
 
 
 def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, progress):
-    import kmerl
-
     if not callable(getattr(model, "predict_proba", None)):
         raise TypeError(f"model is {type(model).__name__}, expected a model with predict_proba")
     if not hasattr(dataset, "split") or not hasattr(dataset, "labels"):
@@ -152,7 +149,7 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
     validation = dataset.split["validation"] if part == "test" else indices[:0]
     together = np.concatenate([indices, validation]).astype(np.int64)
     scored = _score(model, dataset, lead_sets, together, batch_size, progress)
-    reports, labels, described = [], dataset.labels[together], _describe(model)
+    reports, described = [], describe(model)
     for leads, (scores, reasons, fewer) in zip(lead_sets, scored, strict=True):
         known = np.array([reason is None for reason in reasons])
         own, held = (
@@ -164,27 +161,25 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
             raise ValueError(
                 f"no recording of {dataset.name} could be scored with leads {' '.join(leads)}: {first}"
             )
-        about, patients = list(notes), [str(dataset.patients[i]) for i in together[own]]
+        about = list(notes)
         if fewer:
             about.append(
                 f"{fewer:,} recordings lack some of the {len(leads)} leads: scored with those they have"
             )
-        if len(set(patients)) < 2:
-            about.append("one patient only: no intervals")
         reports.append(
-            Report(
-                **_measured(dataset.classes, scores, labels, own, held, patients, resamples, seed),
-                records=[_name(dataset, i) for i in together[own]],
-                patients=patients,
-                skipped=[(_name(dataset, i), why) for i, why in zip(together, reasons, strict=True) if why],
-                notes=about,
-                dataset=dataset.name,
-                part=part,
-                leads=list(leads),
+            measure(
+                "zero_shot",
+                dataset,
+                together[own],
+                scores[own],
+                validation=(together[held], scores[held]),
                 model=described,
+                leads=leads,
+                part=part,
                 resamples=resamples,
                 seed=seed,
-                version=kmerl.__version__,
+                skipped=[(_name(dataset, i), why) for i, why in zip(together, reasons, strict=True) if why],
+                notes=about,
             )
         )
     undefined = reports[0].undefined
@@ -207,7 +202,7 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
 
 def _part(dataset, part):
     """Indices to score, what to call them, and notes."""
-    notes = list(getattr(dataset, "notes", ()))
+    notes = []
     if part is None and len(dataset.split["test"]):
         part = "test"
     elif part is None:
@@ -295,63 +290,3 @@ def _leads(leads):
 
 def _name(dataset, index):
     return str(dataset.paths[index]).replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _describe(model):
-    """What the model is, by its size and its weights; not where it lies."""
-    import hashlib
-
-    config = getattr(model, "config_", None)
-    if config is None:
-        return type(model).__name__
-    digest = hashlib.sha256()
-    for name, array in sorted(model.parameters().items()):
-        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    size = f"size {config.size} (width {config.width}, depth {config.depth})"
-    return f"{type(model).__name__}, {size}, weights {digest.hexdigest()[:12]}"
-
-
-def _measured(classes, scores, labels, own, held, patients, resamples, seed):
-    """The figures of the recordings `own`, with thresholds from the recordings `held`."""
-    found, thresholds = {}, None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)  # one for all metrics comes later
-        if len(held):
-            thresholds = _metrics.f1_threshold(labels[held], scores[held], classes=classes)
-        for metric in _metrics.METRICS:
-            if metric == "f1" and thresholds is None:
-                continue
-            options = {"classes": classes, "threshold": thresholds if metric == "f1" else None}
-            found[metric] = _measure(metric, labels[own], scores[own], patients, resamples, seed, options)
-    positives = labels[own].sum(axis=0, dtype=np.int64).tolist()
-    return {
-        "classes": list(classes),
-        "scores": scores[own],
-        "labels": labels[own],
-        "metrics": found,
-        "support": dict(zip(classes, positives, strict=True)),
-        "undefined": [c for c, n in zip(classes, positives, strict=True) if n in (0, len(own))],
-        "thresholds": None if thresholds is None else dict(zip(classes, thresholds.tolist(), strict=True)),
-    }
-
-
-def _measure(metric, labels, scores, patients, resamples, seed, options):
-    """Macro average and classes with their intervals; without intervals where there is one patient only."""
-    classes = options["classes"]
-    if len(set(patients)) < 2:
-        macro, low, high = _metrics.score(metric, labels, scores, **options), math.nan, math.nan
-        each = _metrics.score(metric, labels, scores, average=None, **options).tolist()
-        rows = {c: {"estimate": e, "low": low, "high": high} for c, e in zip(classes, each, strict=True)}
-    else:
-        found = _metrics.bootstrap(
-            labels, scores, groups=patients, n=resamples, seed=seed, metric=metric, **options
-        )
-        macro, low, high, rows = found.estimate, found.low, found.high, found.per_class
-    return {
-        "macro": macro,
-        "low": low,
-        "high": high,
-        "per_class": {c: row["estimate"] for c, row in rows.items()},
-        "per_class_low": {c: row["low"] for c, row in rows.items()},
-        "per_class_high": {c: row["high"] for c, row in rows.items()},
-    }

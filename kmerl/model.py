@@ -165,6 +165,24 @@ class KMERL:
         self.vocabulary_ = None
         return self
 
+    def untrained(self, seed):
+        """The same network as it is before training: this model's configuration and the names it knows, with the
+        initial parameters of a seed. What a result is compared with.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        KMERL
+        """
+        self._ready()
+        model = KMERL(**{**_parameters(self.config_), "seed": seed}).initialize(self.config_.text_width)
+        model._know(self.vocabulary_, self._names, self._encoder_id)
+        model._encoder = self._encoder
+        return model
+
     def _configuration(self, text_dim):
         """The checked configuration with its text width."""
         config = Config(**{name: getattr(self, name) for name in _FIELDS})
@@ -339,13 +357,7 @@ class KMERL:
 
     @classmethod
     def _of(cls, checkpoint):
-        config = checkpoint.config
-        values = {name: getattr(config, name) for name in _FIELDS}
-        if config.size != "custom":     # what follows from the size is not asked for again
-            values.update(dict.fromkeys(("width", "depth", "heads", "mlp_width")))
-        if config.lead_embedding == (config.tokenisation == "lead"):
-            values["lead_embedding"] = None
-        model = cls(**values)
+        model = cls(**_parameters(checkpoint.config))
         model._restore(checkpoint)
         return model
 
@@ -670,6 +682,16 @@ def list_models():
     if not os.path.isdir(_MODELS):
         return []
     return sorted(os.path.splitext(name)[0] for name in os.listdir(_MODELS) if name.endswith(".safetensors"))
+
+
+def _parameters(config):
+    """The constructor's parameters of a checked configuration."""
+    values = {name: getattr(config, name) for name in _FIELDS}
+    if config.size != "custom":     # what follows from the size is not asked for again
+        values.update(dict.fromkeys(("width", "depth", "heads", "mlp_width")))
+    if config.lead_embedding == (config.tokenisation == "lead"):
+        values["lead_embedding"] = None
+    return values
 
 
 def _arrays(batch):

@@ -4,8 +4,14 @@ import csv
 import io
 import json
 import math
+import warnings
+from dataclasses import dataclass, field
 
-__all__ = ["Report", "Sweep"]
+import numpy as np
+
+from kmerl import metrics as _metrics
+
+__all__ = ["Figures", "Report", "Sweep", "measure", "over_seeds"]
 
 LABELS = {
     "roc_auc": "AUROC",
@@ -15,13 +21,49 @@ LABELS = {
     "brier": "Brier",
     "expected_calibration_error": "ECE",
 }
+TITLES = {"zero_shot": "Zero-shot", "linear_probe": "Linear probe", "fine_tune": "Fine-tuning"}
+UNTRAINED, RANDOM = "untrained model", "random encoder"  # the names in `Report.beside`
+PATIENTS = "95 % over patients"
+CALIBRATION = ("brier", "expected_calibration_error")
+SHOWN = ("roc_auc", "average_precision", "f1", "oracle_f1")
 
 
-class Report:
-    """What `zero_shot` found.
+@dataclass(kw_only=True)
+class Figures:
+    """Figures to stand beside a result where there is no whole report: means over seeds, or quoted ones.
 
     Attributes
     ----------
+    metrics : dict
+        ``{"roc_auc": {"macro", "low", "high"}, ...}`` of any of `kmerl.metrics.METRICS`; NaN where not known.
+    spread : str
+        What low and high are, such as "95 % of 10 initialisations".
+    quoted : str
+        Where figures stand that were not computed here, such as "Liu et al. 2025, Table 1"; else empty.
+    note : str
+        What a reader must know.
+    """
+
+    metrics: dict
+    spread: str = ""
+    quoted: str = ""
+    note: str = ""
+
+    def to_dict(self):
+        """Of plain Python types."""
+        return {"metrics": self.metrics, "spread": self.spread, "quoted": self.quoted, "note": self.note}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Report:
+    """What one evaluation found, whichever it was; `measure` makes one from scores.
+
+    Attributes
+    ----------
+    evaluation : {"zero_shot", "linear_probe", "fine_tune"}
+    dataset, part : str
+        What was scored.
+    leads : list of str
     classes : list of str
     scores : ndarray of float32, (n, classes)
     labels : ndarray of uint8, (n, classes)
@@ -42,12 +84,62 @@ class Report:
         Recordings that were not scored, and why.
     notes : list of str
         What a reader of the figures must know.
-    dataset, part, leads, model, resamples, seed, version
-        What was evaluated, and how.
+    model : str
+        What was evaluated: size, hash of the weights, checkpoint.
+    settings : dict
+        How: ``{name: number or text}``, such as the score of a zero-shot result or the epochs of a probe.
+    fraction : float or None
+        Share of the training recordings a probe or fine-tuning saw.
+    trained : dict or None
+        What those were: ``{"recordings": n, "patients": n}``.
+    seeds : dict or None
+        Repetitions, `over_seeds`: mean and standard deviation over seeds are no intervals and labelled apart.
+        The report's other figures are those of the first seed.
+    beside : dict
+        ``{name: Report or Figures}`` of what a result must be read against.
+    random, untrained : Report, Figures or None
+        ``beside["random encoder"]`` and ``beside["untrained model"]``.
+    protocol, version : str
+    resamples, seed : int
+        Of the bootstrap.
     """
 
-    def __init__(self, **fields):
-        self.__dict__.update(fields)
+    evaluation: str
+    dataset: str
+    part: str
+    leads: list
+    classes: list
+    scores: np.ndarray
+    labels: np.ndarray
+    records: list
+    patients: list
+    metrics: dict
+    support: dict
+    undefined: list
+    thresholds: dict | None
+    skipped: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    model: str = ""
+    settings: dict = field(default_factory=dict)
+    fraction: float | None = None
+    trained: dict | None = None
+    seeds: dict | None = None
+    beside: dict = field(default_factory=dict)
+    protocol: str = "exact"
+    version: str = ""
+    resamples: int = 1000
+    seed: int = 0
+
+    spread = PATIENTS
+    quoted = note = ""
+
+    @property
+    def random(self):
+        return self.beside.get(RANDOM)
+
+    @property
+    def untrained(self):
+        return self.beside.get(UNTRAINED)
 
     def __repr__(self):
         return f"<Report {self._title()}: {self._line('roc_auc')}>"
@@ -57,7 +149,8 @@ class Report:
 
     def _title(self):
         count = f"{len(self.leads)} lead{'s' if len(self.leads) > 1 else ''} ({' '.join(self.leads)})"
-        return f"{self.dataset}, {self.part}, {count}"
+        share = "" if self.fraction is None else f", {100 * self.fraction:g} % of the training recordings"
+        return f"{TITLES[self.evaluation]}: {self.dataset}, {self.part}, {count}{share}"
 
     def _line(self, metric):
         values = self.metrics[metric]
@@ -68,7 +161,7 @@ class Report:
         return f"{len(self.scores):,} recordings of {len(set(self.patients)):,} patients"
 
     def _rows(self):
-        shown = [name for name in ("roc_auc", "average_precision", "f1", "oracle_f1") if name in self.metrics]
+        shown = [name for name in SHOWN if name in self.metrics]
         header = ["class", "positive"]
         for name in shown:
             header += [LABELS[name]] + (["95 %"] if name == "roc_auc" else [])
@@ -89,9 +182,42 @@ class Report:
         rows.append(["macro average", ""] + [x for name in shown for x in cells(name, None)])
         return header, rows
 
+    def _beside(self):
+        """The result and what stands beside it, a row each; nothing where nothing does."""
+        if not self.beside:
+            return None
+        shown = [name for name in SHOWN if name in self.metrics]
+        rows = []
+        for name, found in {"this model": self, **self.beside}.items():
+            row = [f"{name} (quoted)" if found.quoted else name]
+            for metric in shown:
+                values = found.metrics.get(metric, {})
+                low, high = (values.get(end, math.nan) for end in ("low", "high"))
+                row.append(f"{_number(values.get('macro', math.nan))} {_interval(low, high)}".rstrip())
+            rows.append([*row, "; ".join(filter(None, (found.spread, found.quoted, found.note)))])
+        return ["macro average of", *(LABELS[name] for name in shown), "range"], rows
+
     def _remarks(self):
-        remarks = [f"Model: {self.model}." if self.model else "", f"kmerl {self.version}, seed {self.seed}, "]
-        remarks[1] += f"intervals from {self.resamples:,} resamples of patients."
+        remarks = [f"Model: {self.model}." if self.model else ""]
+        if self.settings:
+            remarks.append("; ".join(f"{name}: {value}" for name, value in self.settings.items()) + ".")
+        if self.trained:
+            remarks.append("Trained on {recordings:,} recordings of {patients:,} patients.".format(**self.trained))
+        remarks.append(
+            f"kmerl {self.version}, protocol {self.protocol}, seed {self.seed}, "
+            f"intervals from {self.resamples:,} resamples of patients."
+        )
+        if self.seeds:
+            found = ", ".join(
+                f"macro {LABELS[name]} {_number(row['mean'])} +- {_number(row['sd'])}"
+                for name, row in self.seeds["metrics"].items()
+                if name in SHOWN
+            )
+            seeds = ", ".join(map(str, self.seeds["seeds"]))
+            remarks.append(
+                f"Over seeds {seeds}: {found} (mean +- standard deviation, no interval); all else is of seed "
+                f"{self.seeds['seeds'][0]}."
+            )
         if self.undefined:
             remarks.append(f"Without both outcomes, in no average: {', '.join(self.undefined)}.")
         if self.skipped:
@@ -114,7 +240,9 @@ class Report:
         str
         """
         header, rows = self._rows()
-        lines = [f"Zero-shot: {self._title()}", self._counts(), "", *_text_table(header, rows), ""]
+        lines = [self._title(), self._counts(), "", *_text_table(header, rows), ""]
+        if self.beside:
+            lines += [*_text_table(*self._beside()), ""]
         return "\n".join(lines + self._remarks())
 
     def to_markdown(self, path=None):
@@ -126,29 +254,37 @@ class Report:
         """
         header, rows = self._rows()
         lines = [
-            f"## Zero-shot: {self._title()}",
+            f"## {self._title()}",
             "",
             self._counts() + ".",
             "",
             *_markdown_table(header, rows),
             "",
         ]
+        if self.beside:
+            lines += [*_markdown_table(*self._beside()), ""]
         return _write(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
 
     def to_dict(self):
         """Everything but scores and labels, of plain Python types."""
         return {
-            "evaluation": "zero_shot",
+            "evaluation": self.evaluation,
             "dataset": self.dataset,
             "part": self.part,
+            "protocol": self.protocol,
             "leads": list(self.leads),
             "model": self.model,
+            "settings": self.settings,
+            "fraction": self.fraction,
+            "trained": self.trained,
             "kmerl": self.version,
             "recordings": len(self.scores),
             "patients": len(set(self.patients)),
             "classes": self.classes,
             "support": self.support,
             "metrics": self.metrics,
+            "seeds": self.seeds,
+            "beside": {name: found.to_dict() for name, found in self.beside.items()},
             "undefined": self.undefined,
             "thresholds": self.thresholds,
             "resamples": self.resamples,
@@ -211,6 +347,167 @@ class Report:
         return figure
 
 
+def measure(
+    evaluation,
+    dataset,
+    indices,
+    scores,
+    *,
+    model,
+    leads,
+    part,
+    validation=None,
+    resamples=1000,
+    seed=0,
+    probabilities=True,
+    notes=(),
+    **fields,
+):
+    """A report of scores: every metric with intervals over patients, thresholds from validation.
+
+    Parameters
+    ----------
+    evaluation : str
+        As in `Report`.
+    dataset : kmerl.datasets.Dataset
+        Gives classes, labels, patients, names and its own notes.
+    indices : array_like of int, (n,)
+        The scored recordings of the data set.
+    scores : array_like, (n, classes)
+        In [0, 1].
+    model : str
+        See `describe`.
+    leads : sequence of str
+    part : str
+    validation : (indices, scores), optional
+        Recordings to choose the thresholds of F1 on.
+    resamples, seed : int
+        Of the bootstrap.
+    probabilities : bool
+        False: scores that only rank have no Brier score and calibration error.
+    notes : sequence of str
+        More than the data set's own.
+    **fields
+        Other attributes of `Report`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError, TypeError
+        Scores of another shape, or NaN.
+    """
+    import kmerl
+
+    indices, scores = np.asarray(indices, np.int64), np.asarray(scores, np.float32)
+    classes, labels = list(dataset.classes), np.asarray(dataset.labels)
+    patients = [str(dataset.patients[i]) for i in indices]
+    notes = [*getattr(dataset, "notes", ()), *notes]
+    if len(set(patients)) < 2:
+        notes.append("one patient only: no intervals")
+    found, thresholds = {}, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)  # `undefined` lists them
+        if validation is not None and len(validation[0]):
+            thresholds = _metrics.f1_threshold(labels[validation[0]], validation[1], classes=classes)
+        for metric in _metrics.METRICS:
+            if (metric == "f1" and thresholds is None) or (metric in CALIBRATION and not probabilities):
+                continue
+            options = {"classes": classes, "threshold": thresholds if metric == "f1" else None}
+            found[metric] = _with_interval(
+                metric, labels[indices], scores, patients, resamples, seed, options
+            )
+    positives = labels[indices].sum(axis=0, dtype=np.int64).tolist()
+    return Report(
+        evaluation=evaluation,
+        dataset=dataset.name,
+        part=part,
+        leads=list(leads),
+        classes=classes,
+        scores=scores,
+        labels=labels[indices],
+        records=[str(dataset.paths[i]).replace("\\", "/").rsplit("/", 1)[-1] for i in indices],
+        patients=patients,
+        metrics=found,
+        support=dict(zip(classes, positives, strict=True)),
+        undefined=[c for c, n in zip(classes, positives, strict=True) if n in (0, len(indices))],
+        thresholds=None if thresholds is None else dict(zip(classes, thresholds.tolist(), strict=True)),
+        notes=notes,
+        model=model,
+        protocol=getattr(dataset, "protocol", "exact"),
+        version=kmerl.__version__,
+        resamples=resamples,
+        seed=seed,
+        **fields,
+    )
+
+
+def _with_interval(metric, labels, scores, patients, resamples, seed, options):
+    """Macro average and classes with their intervals; without intervals where there is one patient only."""
+    classes = options["classes"]
+    if len(set(patients)) < 2:
+        macro, low, high = _metrics.score(metric, labels, scores, **options), math.nan, math.nan
+        each = _metrics.score(metric, labels, scores, average=None, **options).tolist()
+        rows = {c: {"estimate": e, "low": low, "high": high} for c, e in zip(classes, each, strict=True)}
+    else:
+        found = _metrics.bootstrap(
+            labels, scores, groups=patients, n=resamples, seed=seed, metric=metric, **options
+        )
+        macro, low, high, rows = found.estimate, found.low, found.high, found.per_class
+    return {
+        "macro": macro,
+        "low": low,
+        "high": high,
+        "per_class": {c: row["estimate"] for c, row in rows.items()},
+        "per_class_low": {c: row["low"] for c, row in rows.items()},
+        "per_class_high": {c: row["high"] for c, row in rows.items()},
+    }
+
+
+def over_seeds(reports, seeds):
+    """Macro averages over repetitions with other seeds.
+
+    Parameters
+    ----------
+    reports : sequence of Report
+    seeds : sequence of int
+        One a report.
+
+    Returns
+    -------
+    dict
+        ``{"seeds": [...], "metrics": {metric: {"mean", "sd", "values"}}}``; sd is the sample standard deviation
+        (divisor n - 1), NaN for one seed.
+    """
+    found = {}
+    for metric in reports[0].metrics:
+        values = [report.metrics[metric]["macro"] for report in reports]
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        found[metric] = {"mean": float(np.mean(values)), "sd": sd, "values": values}
+    return {"seeds": [int(seed) for _, seed in zip(reports, seeds, strict=True)], "metrics": found}
+
+
+def describe(model):
+    """What a model is, by its size, its weights and the file it came from; not where that lies.
+
+    Returns
+    -------
+    str
+    """
+    import hashlib
+
+    config = getattr(model, "config_", None)
+    if config is None:
+        return type(model).__name__
+    digest = hashlib.sha256()
+    for name, array in sorted(model.parameters().items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    size = f"size {config.size} (width {config.width}, depth {config.depth})"
+    return f"{type(model).__name__}, {size}, weights {digest.hexdigest()[:12]}"
+
+
 class Sweep:
     """What `lead_sweep` found.
 
@@ -258,7 +555,7 @@ class Sweep:
         """
         first = self.reports[0]
         lines = [
-            f"Zero-shot by number of leads: {first.dataset}, {first.part}",
+            f"{TITLES[first.evaluation]} by number of leads: {first.dataset}, {first.part}",
             "",
             *_text_table(*self._rows()),
             "",
@@ -274,7 +571,7 @@ class Sweep:
         """
         first = self.reports[0]
         lines = [
-            f"## Zero-shot by number of leads: {first.dataset}, {first.part}",
+            f"## {TITLES[first.evaluation]} by number of leads: {first.dataset}, {first.part}",
             "",
             *_markdown_table(*self._rows()),
         ]

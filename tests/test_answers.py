@@ -209,3 +209,16 @@ def test_bad_recordings(model, change, error, words):
 def test_windows_option_is_checked(model, records):
     with pytest.raises(ValueError, match="windows"):
         model.predict_proba(records[0], CLASSES, windows="last")
+
+
+def test_untrained_knows_the_names_and_nothing_else(model, records):
+    before = {name: array.copy() for name, array in model.parameters().items()}
+    one, same, other = (model.untrained(seed) for seed in (1, 1, 2))
+    assert one.config_ == model.config_ and other.config_.seed == 2    # TINY's seed is 1
+    fresh = kmerl.KMERL(**TINY).initialize(HashEncoder.width).parameters()
+    for name, array in one.parameters().items():
+        assert np.array_equal(array, fresh[name]) and np.array_equal(array, same.parameters()[name])
+    answers = [m.predict_proba(records, CLASSES) for m in (model, one, same, other)]
+    assert np.array_equal(answers[1], answers[2])
+    assert not np.array_equal(answers[0], answers[1]) and not np.array_equal(answers[1], answers[3])
+    assert all(np.array_equal(array, before[name]) for name, array in model.parameters().items())
