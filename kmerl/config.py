@@ -20,12 +20,26 @@ SIZES = {
     "base": (768, 12, 12, 3072),
 }
 
-#: Named sets of choices. "paper": SPEC 7, last part; exceptions are listed there.
+#: Named sets of choices. "paper": SPEC 7, last part; exceptions are listed there. "merl-...": SPEC 10.
 PRESETS = {
     "paper": {
         "normalisation": "minmax",
         "normalisation_scope": "present",
         "dropout": 0.1,
+    },
+    # MERL with its ViT (SPEC 10), trained as the paper trains K-MERL.
+    "merl-vit": {
+        "normalisation": "minmax",
+        "normalisation_scope": "present",
+        "segment_samples": 50,
+        "tokenisation": "agnostic",
+        "token_bias": True,
+        "final_norm": "mean",
+        "masked_leads": (0,),
+        "segment_masking": "none",
+        "report_pooling": "pooler",
+        "unimodal_weight": 1.0,
+        "query_weight": 0.0,
     },
 }
 
@@ -36,6 +50,7 @@ _CHOICES = {
     "window": ("first", "random"),
     "tokenisation": ("lead", "agnostic"),
     "segment_masking": ("lead", "at once", "none"),
+    "final_norm": ("tokens", "mean"),
     "projection_norm": ("batch", "layer", "none"),
     "contrast_directions": ("e2t", "mean", "sum"),
     "query_reduction": ("mean", "sum"),
@@ -77,6 +92,10 @@ class Config:
         ``agnostic``: one token for all twelve leads, as MERL (Tab. 7a).
     lead_embedding, temporal_embedding : bool
         Eq. 2 and 3 (Tab. 7a). None for `lead_embedding`: as the tokenisation needs.
+    token_bias : bool
+        A bias beside W, with ``agnostic`` tokens: MERL's convolution has one.
+    final_norm : {"tokens", "mean"}
+        What the encoder's last LayerNorm acts on: the tokens, whose mean is the feature, or their mean (MERL's ViT).
     masked_leads : sequence of int, or mapping of int to float
         Numbers of masked leads, drawn uniformly or with the given weights (Sec. 2.3). ``(0,)``: none.
     segment_masking : {"lead", "at once", "none"}
@@ -100,7 +119,9 @@ class Config:
     mask_duplicates : bool
         True: pairs with the same report are no negatives.
     contrast_weight, query_weight : float
-        Weights of the two losses (Tab. 10). 0 switches one off (Tab. 2a).
+        Weights of the two losses (Tab. 10). 0 switches one off (Tab. 2a); with `query_weight` goes the query network.
+    unimodal_weight, unimodal_dropout : float
+        MERL's uni-modal contrast between two linear maps of the feature, with dropout behind each (SPEC 10). 0: none.
     query_width, query_layers, query_heads, query_mlp_width : int
         The cardiac query network (SPEC 6; Tab. 7d, 7e). Head size is 64.
     isolate_queries : bool
@@ -139,6 +160,8 @@ class Config:
     tokenisation: str = "lead"
     lead_embedding: bool | None = None
     temporal_embedding: bool = True
+    token_bias: bool = False
+    final_norm: str = "tokens"
     masked_leads: object = (9, 10, 11)
     segment_masking: str = "lead"
     mask_ratio: float = 0.25
@@ -153,6 +176,8 @@ class Config:
     contrast_positive: bool = True
     mask_duplicates: bool = False
     contrast_weight: float = 1.0
+    unimodal_weight: float = 0.0
+    unimodal_dropout: float = 0.1
     query_width: int = 256
     query_layers: int = 4
     query_heads: int = 4

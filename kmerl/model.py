@@ -51,8 +51,8 @@ class KMERL:
 
     Parameters
     ----------
-    preset : {None, "paper"}
-        A named set of choices; parameters given beside it win. ``paper``: SPEC 7.
+    preset : {None, "paper", "merl-vit"}
+        A named set of choices; parameters given beside it win. ``paper``: SPEC 7; ``merl-...``: the baselines, SPEC 10.
     **parameters
         Fields of :class:`kmerl.config.Config`, such as ``size``, ``epochs``, ``seed``.
 
@@ -254,11 +254,13 @@ class KMERL:
         -------
         Output
             ``logits`` (B, Q) for the batch's entities, ``ecg`` (B, 256) and ``text`` (B, 256) projected and
-            L2-normalised, ``features`` (B, width). What the batch has no texts for is None.
+            L2-normalised, ``features`` (B, width). What the batch has no texts for, or the model no query network,
+            is None.
         """
         core = self._ready()
         arrays = _arrays(batch)
-        classes = core.classes(arrays["entities"]) if arrays.get("entities") is not None else None
+        asked = self.config_.query_weight > 0 and arrays.get("entities") is not None
+        classes = core.classes(arrays["entities"]) if asked else None
         out = core.evaluate(arrays, classes, embeddings=True, threads=self._threads())
         return Output(out.get("logits"), out["ecg"], out.get("text"), out["features"])
 
@@ -275,7 +277,7 @@ class KMERL:
         Returns
         -------
         losses : dict
-            ``contrast`` (Eq. 4, SPEC 5), ``query`` (SPEC 6), ``total`` (their weighted sum).
+            ``contrast`` (Eq. 4, SPEC 5), ``unimodal`` (SPEC 10), ``query`` (SPEC 6), ``total`` (their weighted sum).
         gradients : dict of str to ndarray
             Of ``total``, by parameter name.
         """

@@ -260,15 +260,16 @@ class Run:
         rate = event["recordings"] / max(now - self.clock, 1e-9)
         self.clock = now
         self.training.update(step=event["step"], epoch=event["epoch"])
-        entry = {name: event[name] for name in ("step", "epoch", "loss", "contrast", "query", "lr", "gradient_norm",
-                                                "duplicates", "skipped", "repaired", "dropped")}
+        entry = {name: event[name] for name in ("step", "epoch", "loss", "contrast", "unimodal", "query", "lr",
+                                                "gradient_norm", "duplicates", "skipped", "repaired", "dropped")}
         self._write({**entry, "samples_per_s": round(rate, 3)})
         self.shown.update(loss=f"{event['loss']:.4f}", samples_per_s=f"{rate:.1f}")
 
     def _validated(self, trainer, event):
         loss = event["loss"]
         self._write({"step": event["step"], "epoch": event["epoch"], "val_loss": loss,
-                     "val_contrast": event["contrast"], "val_query": event["query"], "skipped": event["skipped"]})
+                     "val_contrast": event["contrast"], "val_unimodal": event["unimodal"],
+                     "val_query": event["query"], "skipped": event["skipped"]})
         self.shown.update(val_loss=f"{loss:.4f}")
         self.training.update(validated=event["step"], val_loss=loss if math.isfinite(loss) else None)
         best = self.training["best_val_loss"]

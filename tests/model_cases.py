@@ -23,6 +23,8 @@ DEFAULTS = dict(
     temporal_embedding=1,
     segment_masking=0,
     mask_ratio=0.25,
+    token_bias=0,
+    final_norm=0,
     width=192,
     depth=12,
     heads=3,
@@ -36,6 +38,8 @@ DEFAULTS = dict(
     contrast_positive=1,
     mask_duplicates=0,
     contrast_weight=1.0,
+    unimodal_weight=0.0,
+    unimodal_dropout=0.1,
     query_width=256,
     query_layers=4,
     query_heads=4,
@@ -105,6 +109,19 @@ OPTIONS = {
     "no-contrast": dict(contrast_weight=0.0),
     "no-query": dict(query_weight=0.0),
     "agnostic": dict(tokenisation=1, lead_embedding=0),
+    "token-bias": dict(tokenisation=1, lead_embedding=0, token_bias=1),
+    "unimodal": dict(unimodal_weight=0.7, unimodal_dropout=0.0, learn_temperature=1),
+    "unimodal-no-contrast": dict(unimodal_weight=0.7, unimodal_dropout=0.0, contrast_weight=0.0),
+    "merl-vit": dict(
+        tokenisation=1,
+        lead_embedding=0,
+        token_bias=1,
+        final_norm=1,
+        segment_samples=50,
+        unimodal_weight=1.0,
+        unimodal_dropout=0.0,
+        query_weight=0.0,
+    ),
     "no-lead-embedding": dict(lead_embedding=0),
     "no-temporal-embedding": dict(temporal_embedding=0),
     "no-embeddings": dict(lead_embedding=0, temporal_embedding=0),
@@ -148,7 +165,7 @@ def parameters(config):
         embedding["encoder.tokens.lead"] = (12, C)
     if c["temporal_embedding"]:
         embedding["encoder.tokens.temporal"] = (M, C)
-    sizes = {"encoder.norm": C, "query.memory_norm": K, "query.norm": K}
+    sizes = {"encoder.norm": C}
     for i in range(c["depth"]):
         block = f"encoder.blocks.{i}."
         sizes.update({block + "norm1": C, block + "norm2": C})
@@ -165,14 +182,21 @@ def parameters(config):
             "ecg_projector.fc2.weight": (R, R),
             "text_projector.fc1.weight": (R, D),
             "text_projector.fc2.weight": (R, R),
-            "query.projection.weight": (K, D),
-            "query.memory.weight": (K, C),
-            "query.classifier.weight": (1, K),
         }
     )
+    if c["query_weight"]:
+        linear.update(
+            {
+                "query.projection.weight": (K, D),
+                "query.memory.weight": (K, C),
+                "query.classifier.weight": (1, K),
+            }
+        )
+        sizes.update({"query.memory_norm": K, "query.norm": K})
+    maps = {f"unimodal.linear{i}.weight": (R, C) for i in (1, 2)} if c["unimodal_weight"] else {}
     if c["projection_norm"] != NONE:
         sizes.update({"ecg_projector.norm1": R, "ecg_projector.norm2": R})
-    for i in range(c["query_layers"]):
+    for i in range(c["query_layers"] if c["query_weight"] else 0):
         layer = f"query.layers.{i}."
         sizes.update({layer + name: K for name in ("norm1", "norm2", "norm3")})
         for name, shape in (
@@ -193,6 +217,9 @@ def parameters(config):
             if name != "encoder.tokens.weight"
         }
     )
+    if c["token_bias"]:
+        values["encoder.tokens.bias"] = uniform("encoder.tokens.bias", (C,), 0.2)
+    values.update({name: uniform(name, shape, 1.5 / np.sqrt(shape[1])) for name, shape in maps.items()})
     values.update({name: uniform(name, shape, 0.5) for name, shape in embedding.items()})
     values.update({name + ".weight": 1.0 + uniform(name, (size,), 0.3) for name, size in sizes.items()})
     values.update({name + ".bias": uniform(name + "bias", (size,), 0.3) for name, size in sizes.items()})
@@ -265,5 +292,7 @@ def to_real(values, real):
 
 
 def forward(model, batch, threads=1, **kwargs):
-    """logits, ecg, text, features of a _kmerl.Model in evaluation mode."""
-    return model.evaluate(batch, model.classes(batch["entities"]), embeddings=True, threads=threads, **kwargs)
+    """logits (of a model with a query network), ecg, text, features of a _kmerl.Model in evaluation mode."""
+    asks = any(name.startswith("query.") for name in model.parameters())
+    classes = model.classes(batch["entities"]) if asks else None
+    return model.evaluate(batch, classes, embeddings=True, threads=threads, **kwargs)

@@ -29,7 +29,7 @@ def attend(q, k, v):
 
 
 def encode(config, p, patches, lead, segment):
-    """z_e (T, C): the normed tokens of one recording (Eq. 1-3, SPEC 3)."""
+    """z_e (T, C): the normed tokens of one recording (Eq. 1-3, SPEC 3); with final_norm "mean" before their norm."""
     z = twins.tokens_forward(
         patches,
         lead,
@@ -38,13 +38,15 @@ def encode(config, p, patches, lead, segment):
         p.get("encoder.tokens.lead"),
         p.get("encoder.tokens.temporal"),
     )
+    if config["token_bias"]:
+        z = z + p["encoder.tokens.bias"]
     for i in range(config["depth"]):
         block = f"encoder.blocks.{i}."
         q, k, v = np.split(linear(p, block + "attention.qkv", layernorm(p, block + "norm1", z)), 3, axis=1)
         z = z + linear(p, block + "attention.out", attend(q, k, v))
         hidden = linear(p, block + "mlp.fc1", layernorm(p, block + "norm2", z))
         z = z + linear(p, block + "mlp.fc2", twins.gelu_forward(hidden))
-    return layernorm(p, "encoder.norm", z)
+    return z if config["final_norm"] else layernorm(p, "encoder.norm", z)
 
 
 def query(config, p, entities, z_e):
@@ -101,34 +103,38 @@ def forward(config, p, statistics, batch, training=False):
         z_e = encode(
             config, p, batch["patches"][start:stop], batch["lead"][start:stop], batch["segment"][start:stop]
         )
-        pooled.append(z_e.mean(0))
+        pooled.append(layernorm(p, "encoder.norm", z_e.mean(0)[None])[0] if config["final_norm"] else z_e.mean(0))
+        if not config["query_weight"]:
+            continue
         answer, weights = query(config, p, batch["entities"], z_e)
         logits.append(answer)
         attention.append(weights)
     pooled = np.stack(pooled)
+    answers = dict(logits=np.stack(logits), attention=attention) if config["query_weight"] else {}
     return dict(
-        logits=np.stack(logits),
+        **answers,
         ecg=project_ecg(config, p, statistics, pooled, training),
         text=project_text(p, batch["report"]),
         features=pooled,
-        attention=attention,
     )
 
 
 def losses(config, p, statistics, batch):
-    """contrast, query, total of a training step (batch statistics)."""
+    """contrast, unimodal, query, total of a training step (batch statistics)."""
     out = forward(config, p, statistics, batch, training=True)
     scale = np.exp(p["contrast.log_scale"][0]) if config["learn_temperature"] else 1.0 / config["temperature"]
     ids = batch["report_id"] if config["mask_duplicates"] else None
     contrast = twins.infonce(
         out["ecg"], out["text"], scale, ids, config["contrast_directions"], config["contrast_positive"]
     )[0]
-    B, Q = batch["labels"].shape
-    query_loss = twins.bce(out["logits"], batch["labels"], 1.0)[0] / (
-        B if config["query_reduction"] else B * Q
-    )
-    return dict(
-        contrast=contrast,
-        query=query_loss,
-        total=config["contrast_weight"] * contrast + config["query_weight"] * query_loss,
-    )
+    unimodal = query_loss = 0.0
+    if config["unimodal_weight"]:
+        one, two = (twins.normalize_forward(out["features"] @ p[f"unimodal.linear{i}.weight"].T)[0] for i in (1, 2))
+        unimodal = twins.infonce(one, two, scale)[0]
+    if config["query_weight"]:
+        B, Q = batch["labels"].shape
+        query_loss = twins.bce(out["logits"], batch["labels"], 1.0)[0] / (
+            B if config["query_reduction"] else B * Q
+        )
+    found = dict(contrast=contrast, unimodal=unimodal, query=query_loss)
+    return dict(found, total=sum(config[name + "_weight"] * loss for name, loss in found.items()))

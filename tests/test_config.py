@@ -31,10 +31,12 @@ def test_sizes_have_heads_of_64(size):
     assert c.width == 64 * c.heads and c.mlp_width == 4 * c.width
 
 
-def test_the_paper_preset():
-    model = kmerl.KMERL(preset="paper")
-    for name, value in PRESETS["paper"].items():
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(preset):
+    model = kmerl.KMERL(preset=preset)
+    for name, value in PRESETS[preset].items():
         assert getattr(model, name) == value
+    model.initialize(text_dim=8)
     assert kmerl.KMERL(preset="paper", dropout=0.3).dropout == 0.3
 
 
@@ -54,7 +56,8 @@ BAD = [
     ("batch_size", 2.0, TypeError), ("epochs", 0, ValueError), ("epochs", True, TypeError), ("seed", 2**64, ValueError),
     ("precision", "float16", ValueError), ("threads", 0, ValueError), ("lanes", 0, ValueError), ("lanes", 65, ValueError),
     ("span_recordings", 0, ValueError), ("memory_mb", -1, ValueError), ("clip", -1, ValueError),
-    ("warmup_steps", -1, ValueError), ("report_pooling", "max", ValueError), ("text_width", 0, ValueError),
+    ("final_norm", "none", ValueError), ("token_bias", 1, TypeError), ("unimodal_weight", -1, ValueError),
+    ("unimodal_dropout", 1.0, ValueError), ("warmup_steps", -1, ValueError), ("report_pooling", "max", ValueError), ("text_width", 0, ValueError),
 ]
 
 
@@ -68,6 +71,8 @@ def test_bad_values_name_the_field(name, value, error):
     ({"contrast_weight": 0, "query_weight": 0}, "contrast_weight and query_weight"),
     ({"tokenisation": "agnostic", "lead_embedding": True}, "lead_embedding"),
     ({"tokenisation": "agnostic", "segment_masking": "at once"}, "segment_masking"),
+    ({"token_bias": True}, "token_bias"),
+    ({"final_norm": "mean"}, "final_norm"),
     ({"size": "tiny", "width": 256}, "contradicts size"),
     ({"size": "custom"}, "needs width, depth, heads and mlp_width"),
     ({"size": "custom", "width": 100, "depth": 1, "heads": 1, "mlp_width": 64}, "width must be"),

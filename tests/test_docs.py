@@ -119,10 +119,12 @@ def expanded(name, config):
 
 def test_checkpoint_names_are_the_models():
     """docs/checkpoint.md lists every tensor, with its shape, and no other."""
+    shape = dict(size="custom", width=128, depth=2, heads=2, mlp_width=24, projection_width=20)
     model = kmerl.KMERL(
-        size="custom", width=128, depth=2, heads=2, mlp_width=24, projection_width=20, query_width=36,
-        query_mlp_width=28, query_heads=1, query_layers=3, learn_temperature=True,
+        **shape, query_width=36, query_mlp_width=28, query_heads=1, query_layers=3, learn_temperature=True,
+        unimodal_weight=1.0,
     ).initialize(text_dim=10)  # fmt: skip
+    merl = kmerl.KMERL("merl-vit", **shape, segment_samples=100).initialize(text_dim=10)
     c = model.config_
     letters = dict(C=128, F=24, P=100, M=50, J=20, D=10, W=36, G=28, A=64)
     documented, prefix = {}, ""
@@ -145,7 +147,7 @@ def test_checkpoint_names_are_the_models():
                 documented.update(dict.fromkeys(expanded(prefix + name, c), sides))
     listed = re.findall(r"`(ecg_projector\.norm\d\.running_\w+)`", read("docs/checkpoint.md"))
     documented.update(dict.fromkeys(listed, (c.projection_width,)))
-    tensors = {**model.parameters(), **model.statistics()}
+    tensors = {**merl.parameters(), **model.parameters(), **model.statistics()}
     assert documented == {name: array.shape for name, array in tensors.items()}
 
 
@@ -174,7 +176,7 @@ def test_log_fields_are_documented(tmp_path, quick):
     written = {name for line in lines for name in line}
     documented = set(re.findall(r"`(\w+)`", section))
     assert written and written <= documented
-    assert documented - written <= {"val_loss", "val_contrast", "val_query"}
+    assert documented - written <= {"val_loss", "val_contrast", "val_unimodal", "val_query"}
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -13,7 +13,7 @@ import model_cases
 import model_twin
 import numpy as np
 import pytest
-from model_cases import OPTIONS, configuration, forward, to_real
+from model_cases import LAYER, OPTIONS, configuration, forward, to_real
 
 GOLDEN = Path(__file__).parent / "golden" / "model.json"
 
@@ -144,7 +144,8 @@ def test_forward_agrees_with_twin(either, option):
     config = configuration(**OPTIONS[option])
     batch = batch_for(either, config)
     out, expected = forward(build(either, config), batch), twin(option)[0]
-    for name in ("logits", "ecg", "text", "features"):
+    assert out.keys() == expected.keys() - {"attention"}
+    for name in out:
         error = relative_error(out[name], expected[name])
         assert error < (1e-4 if real_of(either) == np.float32 else 1e-11), f"{name}: {error:.1e}"
 
@@ -154,7 +155,7 @@ def test_losses_agree_with_twin(either, option):
     config = configuration(**OPTIONS[option])
     losses, _ = build(either, config).loss_and_gradients(batch_for(either, config))
     expected = twin(option)[1]
-    for name in ("contrast", "query", "total"):
+    for name in ("contrast", "unimodal", "query", "total"):
         if name == "total" or config[name + "_weight"]:
             error = relative_error(losses[name], expected[name])
             assert error < (1e-5 if real_of(either) == np.float32 else 1e-11), f"{name}: {error:.1e}"
@@ -222,6 +223,34 @@ def test_gradient_with_dropout(core64):
     expected = sum((gradients[name] * direction[name]).sum() for name in parameters)
     size = np.sqrt(sum((gradients[name] ** 2).sum() * (direction[name] ** 2).mean() for name in parameters))
     assert abs(directional(model, parameters, batch, direction, 1e-4, **keywords) - expected) < 1e-8 * size
+
+
+def test_gradient_with_dropout_on_the_unimodal_maps(core64):
+    config = configuration(**dict(OPTIONS["merl-vit"], unimodal_dropout=0.4))
+    parameters = model_cases.smooth_parameters(config)
+    model = build(core64, config, parameters)
+    batch = batch_for(core64, config)
+    losses, gradients = model.loss_and_gradients(batch, step=4)
+    plain = build(core64, dict(config, unimodal_dropout=0.0), parameters).loss_and_gradients(batch)[0]
+    assert losses["contrast"] == plain["contrast"] and losses["unimodal"] != plain["unimodal"]
+    assert losses["unimodal"] != model.loss_and_gradients(batch, step=5)[0]["unimodal"]
+    assert losses["unimodal"] != model.loss_and_gradients(batch, step=4, recordings=np.arange(6) + 9)[0]["unimodal"]
+    rng = np.random.default_rng(3)
+    direction = {name: rng.standard_normal(x.shape) / np.sqrt(x.size) for name, x in parameters.items()}
+    expected = sum((gradients[name] * direction[name]).sum() for name in parameters)
+    size = np.sqrt(sum((gradients[name] ** 2).sum() * (direction[name] ** 2).mean() for name in parameters))
+    assert abs(directional(model, parameters, batch, direction, 1e-4, step=4) - expected) < 1e-8 * size
+
+
+def test_evaluation_losses_are_without_dropout(either):
+    """... and the features' bits do not depend on it."""
+    config = configuration(**dict(OPTIONS["merl-vit"], projection_norm=LAYER))
+    batch = batch_for(either, config)
+    dropping = build(either, dict(config, unimodal_dropout=0.4)).losses(batch)
+    assert dropping == build(either, config).losses(batch)
+    training = build(either, config).loss_and_gradients(batch)[0]
+    for name in ("contrast", "unimodal", "total"):      # layer norm: nothing else tells the two modes apart
+        assert dropping[name] == pytest.approx(training[name], rel=1e-4)
 
 
 def test_loss_and_gradients_change_nothing(either):

@@ -10,6 +10,7 @@ from small import TINY, make_store
 
 import kmerl
 from kmerl import _kmerl
+from kmerl.config import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,7 @@ OPTIONS = {
     "agnostic": dict(tokenisation="agnostic", temporal_embedding=False),
     "at once": dict(segment_masking="at once", normalisation="minmax", normalisation_scope="present"),
     "contrast alone": dict(query_weight=0.0, contrast_directions="e2t"),
+    "MERL ViT": dict(PRESETS["merl-vit"], report_pooling="mean"),
     "query alone": dict(contrast_weight=0.0, normalisation="lead", segment_masking="none"),
 }
 

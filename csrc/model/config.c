@@ -29,6 +29,8 @@ km_status km_config_check(const km_config *c, km_error *err)
     RANGE(heads, 1, 128);
     RANGE(mlp_width, 1, 65536);
     RANGE(text_width, 1, 65536);
+    CHOICE(token_bias, 1);
+    CHOICE(final_norm, KM_NORM_MEAN);
     RANGE(projection_width, 1, 65536);
     CHOICE(projection_norm, KM_NORM_NONE);
     RANGE(temperature, 1e-4, 1e4);
@@ -37,6 +39,8 @@ km_status km_config_check(const km_config *c, km_error *err)
     CHOICE(contrast_positive, 1);
     CHOICE(mask_duplicates, 1);
     RANGE(contrast_weight, 0, 1e6);
+    RANGE(unimodal_weight, 0, 1e6);
+    RANGE(unimodal_dropout, 0, 0.99);
     RANGE(query_width, 1, 65536);
     RANGE(query_layers, 1, KM_MAX_QUERY_LAYERS);
     RANGE(query_heads, 1, 128);
@@ -75,6 +79,12 @@ km_status km_config_check(const km_config *c, km_error *err)
     if (c->tokenisation == KM_AGNOSTIC_TOKENS && c->segment_masking == KM_SEGMENTS_AT_ONCE)
         return km_error_set(err, KM_VALUE,
                             "segment_masking=\"at once\" needs tokenisation=\"lead\": agnostic tokens are masked once");
+    if (c->tokenisation != KM_AGNOSTIC_TOKENS && c->token_bias)
+        return km_error_set(err, KM_VALUE,
+                            "token_bias must be False with tokenisation=\"lead\": the lead embedding stands for it");
+    if (c->final_norm == KM_NORM_MEAN && c->query_weight > 0)
+        return km_error_set(err, KM_VALUE,
+                            "final_norm=\"mean\" needs query_weight=0: the query network reads normed tokens");
     if (c->contrast_weight == 0 && c->query_weight == 0)
         return km_error_set(err, KM_VALUE, "contrast_weight and query_weight are both 0: nothing would be learned");
     double total = 0;

@@ -17,6 +17,7 @@ typedef enum km_scope { KM_VISIBLE, KM_PRESENT } km_scope;              /* leads
 typedef enum km_window { KM_FIRST, KM_RANDOM } km_window;               /* of recordings longer than seconds  */
 typedef enum km_tokenisation { KM_LEAD_TOKENS, KM_AGNOSTIC_TOKENS } km_tokenisation;
 typedef enum km_segment_masking { KM_SEGMENTS_BY_LEAD, KM_SEGMENTS_AT_ONCE, KM_NO_SEGMENTS } km_segment_masking;
+typedef enum km_final_norm { KM_NORM_TOKENS, KM_NORM_MEAN } km_final_norm;  /* what encoder.norm acts on      */
 typedef enum km_norm { KM_NORM_BATCH, KM_NORM_LAYER, KM_NORM_NONE } km_norm;
 typedef enum km_directions { KM_E2T, KM_MEAN, KM_SUM } km_directions;   /* the values km_infonce takes        */
 typedef enum km_reduction { KM_REDUCE_MEAN, KM_REDUCE_SUM } km_reduction;   /* of L_CQ over entities          */
@@ -28,10 +29,11 @@ typedef enum km_reduction { KM_REDUCE_MEAN, KM_REDUCE_SUM } km_reduction;   /* o
     INT(segment_samples) INT(tokenisation) INT(lead_embedding) INT(temporal_embedding)                    \
     INT(segment_masking) REAL(mask_ratio)                                                                 \
     /* encoder (SPEC 3) */                                                                                \
-    INT(width) INT(depth) INT(heads) INT(mlp_width) INT(text_width)                                       \
+    INT(width) INT(depth) INT(heads) INT(mlp_width) INT(text_width) INT(token_bias) INT(final_norm)       \
     /* contrast (SPEC 5) */                                                                               \
     INT(projection_width) INT(projection_norm) REAL(temperature) INT(learn_temperature)                   \
     INT(contrast_directions) INT(contrast_positive) INT(mask_duplicates) REAL(contrast_weight)            \
+    REAL(unimodal_weight) REAL(unimodal_dropout)                                                          \
     /* query network (SPEC 6) */                                                                          \
     INT(query_width) INT(query_layers) INT(query_heads) INT(query_mlp_width) INT(isolate_queries)         \
     REAL(dropout) INT(query_reduction) REAL(query_weight)                                                 \
@@ -57,6 +59,8 @@ static inline int64_t km_config_patch(const km_config *c)
 {
     return c->tokenisation == KM_AGNOSTIC_TOKENS ? KM_LEADS * c->segment_samples : c->segment_samples;
 }
+/* Width of the feature that the uni-modal maps read. */
+static inline int64_t km_config_unimodal(const km_config *c) { return c->width; }
 static inline int64_t km_config_attention(const km_config *c) { return c->query_heads * KM_HEAD_SIZE; }
 
 /* KM_VALUE with the field, its value and what is allowed, for the first field that is not. */

@@ -9,6 +9,7 @@
 #include "model/encoder.h"
 #include "model/projector.h"
 #include "model/query.h"
+#include "model/unimodal.h"
 #include "ops/ops.h"
 
 /* One thread's place to work. */
@@ -55,6 +56,7 @@ struct km_model {
     km_encoder *kept;                   /* span_capacity of them              */
     km_arena kept_arena, join_arena;
     km_projector projector;
+    km_unimodal unimodal;
     km_query_shared shared;
     km_real *pooled, *dpooled;          /* (B, C)                             */
     double *recording_loss;             /* (B)                                */
@@ -212,6 +214,8 @@ static void layout_join(km_model *m, km_arena *arena, int B, int Q)
     m->pooled = km_arena_reals(arena, n);
     m->dpooled = km_arena_reals(arena, n);
     km_projector_layout(&m->projector, arena, &m->config, B, 1);
+    if (m->config.unimodal_weight > 0)
+        km_unimodal_layout(&m->unimodal, arena, &m->config, B);
     if (Q > 0)
         km_query_shared_layout(&m->shared, arena, &m->config, Q, 1);
 }
@@ -385,11 +389,9 @@ static void sweep_two(void *pointer, int index, int thread)
                 query_recording(x, w, l, s, i);
             km_query_memory_backward(w->dz, &l->gradients, &w->memory, encoder->z, &m->parameters, c, o, T);
         }
-        if (x->dpooled != NULL)
-            o->pool_backward(w->dz, x->dpooled + (size_t)s->first * c->width, w->offset, s->count, (int)c->width,
-                             x->Q > 0);
         size_t first = (size_t)x->batch->offset[s->first];
-        km_encoder_backward(&l->gradients, w->dx, w->dz, encoder, &w->scratch,
+        const km_real *dpooled = x->dpooled != NULL ? x->dpooled + (size_t)s->first * c->width : NULL;
+        km_encoder_backward(&l->gradients, w->dx, w->dz, dpooled, x->Q > 0, encoder, &w->scratch,
                             x->batch->patches + first * (size_t)km_config_patch(c), x->batch->lead + first,
                             x->batch->segment + first, w->offset, s->count, &m->parameters, c, o);
     }
@@ -457,6 +459,12 @@ static int count_duplicates(const int64_t *id, int B)
     return count;
 }
 
+static double total(const km_losses *losses, const km_config *c)
+{
+    return c->contrast_weight * losses->contrast + c->unimodal_weight * losses->unimodal +
+           c->query_weight * losses->query;
+}
+
 static km_status check_batch(const km_model *m, const km_batch *batch, int contrast, int query, km_error *err)
 {
     if (contrast && batch->report == NULL)
@@ -484,8 +492,8 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
     memset(losses, 0, sizeof *losses);
     losses->duplicates = count_duplicates(batch->report_id, batch->B);
 
+    double dlog_scale = 0;
     if (contrast) {
-        double dlog_scale = 0;
         km_real weight = (km_real)c->contrast_weight;
         size_t n = (size_t)batch->B * (size_t)c->projection_width;
         km_projector_forward(&m->projector, m->pooled, batch->report, &m->statistics, &m->parameters, c, o, batch->B, 1,
@@ -494,12 +502,25 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
             km_projector_loss(&m->projector, &dlog_scale, batch->report_id, &m->parameters, c, o, batch->B);
         o->vector_scale(m->projector.decg, weight, n);
         o->vector_scale(m->projector.dtext, weight, n);
-        if (m->gradients.log_scale != NULL)
-            *m->gradients.log_scale += (km_real)(dlog_scale * c->contrast_weight);
+        dlog_scale *= c->contrast_weight;
         km_projector_backward(m->dpooled, &m->gradients, &m->projector, m->pooled, batch->report, &m->parameters, c, o,
                               batch->B);
         x.dpooled = m->dpooled;
+    } else {
+        memset(m->dpooled, 0, (size_t)batch->B * (size_t)c->width * sizeof(km_real));
     }
+    if (c->unimodal_weight > 0) {
+        km_dropout dropout = {step->training ? c->unimodal_dropout : 0, (uint64_t)c->seed, step->step, 0};
+        double dscale = 0;
+        km_unimodal_forward(&m->unimodal, m->pooled, batch->recording, &dropout, &m->parameters, c, o, batch->B);
+        losses->unimodal = km_unimodal_loss(&m->unimodal, &dscale, &m->parameters, c, o, batch->B);
+        dlog_scale += dscale * c->unimodal_weight;
+        km_unimodal_backward(m->dpooled, &m->gradients, &m->unimodal, m->pooled, batch->recording, &dropout,
+                             &m->parameters, c, o, batch->B, (km_real)c->unimodal_weight);
+        x.dpooled = m->dpooled;
+    }
+    if (m->gradients.log_scale != NULL)
+        *m->gradients.log_scale += (km_real)dlog_scale;
     km_dropout shared = step_dropout(&x, -1);
     if (query)
         km_query_open(&m->shared, batch->entities, &m->parameters, c, o, &shared, batch->Q);
@@ -515,7 +536,7 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
             losses->query += m->recording_loss[b];
         losses->query /= (double)batch->B * (c->query_reduction == KM_REDUCE_MEAN ? batch->Q : 1);
     }
-    losses->total = c->contrast_weight * losses->contrast + c->query_weight * losses->query;
+    losses->total = total(losses, c);
     return KM_OK;
 }
 
@@ -526,6 +547,8 @@ km_status km_classes_create(km_classes **out, const km_model *m, const km_real *
     *out = NULL;
     if (Q < 1)
         return km_error_set(err, KM_VALUE, "classes is empty: expected at least one class");
+    if (m->config.query_weight == 0)
+        return km_error_set(err, KM_VALUE, "a model of query_weight=0 has no query network to ask");
     km_classes *classes = calloc(1, sizeof *classes);
     if (classes == NULL)
         return km_error_set(err, KM_MEMORY, "out of memory: %d classes", Q);
@@ -646,6 +669,7 @@ km_status km_model_project_text(km_model *m, km_real *text, const km_real *repor
 typedef struct loss_space {
     km_outputs outputs;
     km_projector pairs;                 /* only the embeddings and the loss's places */
+    km_unimodal unimodal;
     km_real *dlogits;                   /* (Q)                                       */
 } loss_space;
 
@@ -663,6 +687,10 @@ static void layout_losses(loss_space *space, km_arena *arena, const km_config *c
         space->pairs.decg = km_arena_reals(arena, B * J);
         space->pairs.dtext = km_arena_reals(arena, B * J);
         space->pairs.pairs = km_arena_reals(arena, 2 * B * B + 2 * B);
+    }
+    if (c->unimodal_weight > 0) {
+        space->outputs.features = km_arena_reals(arena, B * (size_t)c->width);
+        km_unimodal_layout(&space->unimodal, arena, c, (int)B);
     }
 }
 
@@ -689,8 +717,12 @@ km_status km_model_losses(km_model *m, km_losses *losses, const km_batch *batch,
         goto done;
 
     losses->duplicates = count_duplicates(batch->report_id, batch->B);
+    double unused = 0;
+    if (c->unimodal_weight > 0) {
+        km_unimodal_forward(&space.unimodal, space.outputs.features, NULL, NULL, &m->parameters, c, m->ops, batch->B);
+        losses->unimodal = km_unimodal_loss(&space.unimodal, &unused, &m->parameters, c, m->ops, batch->B);
+    }
     if (contrast) {
-        double unused = 0;
         losses->contrast =
             km_projector_loss(&space.pairs, &unused, batch->report_id, &m->parameters, c, m->ops, batch->B);
     }
@@ -699,7 +731,7 @@ km_status km_model_losses(km_model *m, km_losses *losses, const km_batch *batch,
             losses->query += m->ops->bce(space.dlogits, space.outputs.logits + b * Q, batch->labels + b * Q, 1, Q);
         losses->query /= (double)B * (c->query_reduction == KM_REDUCE_MEAN ? (double)Q : 1);
     }
-    losses->total = c->contrast_weight * losses->contrast + c->query_weight * losses->query;
+    losses->total = total(losses, c);
 done:
     km_classes_free(classes);
     km_arena_free(&arena);

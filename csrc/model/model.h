@@ -33,8 +33,8 @@ const km_layout *km_model_layout(const km_model *model, km_part part);
 km_real *km_model_data(km_model *model, km_part part);
 
 typedef struct km_losses {
-    double contrast, query;     /* unweighted; 0 where the weight is 0                         */
-    double total;               /* contrast_weight * contrast + query_weight * query           */
+    double contrast, unimodal, query;   /* unweighted; 0 where the weight is 0                 */
+    double total;               /* the sum of weight * loss                                    */
     int duplicates;             /* recordings whose report another one of the batch has too     */
 } km_losses;
 
@@ -73,7 +73,8 @@ typedef struct km_outputs {
     km_real *attention;         /* recording b: (Q, T_b) from Q * offset[b]                     */
 } km_outputs;
 
-/* A class set: the query network's half that does not see the ECG, computed once for these embeddings
+/* KM_VALUE without a query network (query_weight 0).
+ * A class set: the query network's half that does not see the ECG, computed once for these embeddings
  * (Q, D). Valid until the parameters change.                                                          */
 typedef struct km_classes km_classes;
 km_status km_classes_create(km_classes **classes, const km_model *model, const km_real *entities, int Q, km_error *err);

@@ -43,7 +43,7 @@ static void list_parameters(km_layout *layout, const km_config *c)
         KM_BLOCK_PARAMS(X)
 #undef X
     }
-    for (int i = 0; i < c->query_layers; i++) {
+    for (int i = 0; c->query_weight > 0 && i < c->query_layers; i++) {
         size_t start = offsetof(km_params, layers) + (size_t)i * sizeof(km_layer_params);
 #define X(pointer, name, rows, cols, init, needs) \
     add(layout, start + offsetof(km_layer_params, pointer), "query.layers", i, name, rows, cols, KM_INIT_##init);

@@ -14,6 +14,7 @@
 #define KM_MODEL_PARAMS(X)                                                                                         \
     X(tokens_weight,     "encoder.tokens.weight",       c->width, km_config_patch(c),      WEIGHT, 1)              \
     X(tokens_lead,       "encoder.tokens.lead",         12, c->width,                      EMBED,  c->lead_embedding) \
+    X(tokens_bias,       "encoder.tokens.bias",         c->width, 0,                       ZERO,   c->token_bias)  \
     X(tokens_temporal,   "encoder.tokens.temporal",     km_config_segments(c), c->width,   EMBED,  c->temporal_embedding) \
     X(norm_weight,       "encoder.norm.weight",         c->width, 0,                       ONE,    1)              \
     X(norm_bias,         "encoder.norm.bias",           c->width, 0,                       ZERO,   1)              \
@@ -30,16 +31,18 @@
     X(text_fc2_weight,   "text_projector.fc2.weight",   c->projection_width, c->projection_width, WEIGHT, 1)       \
     X(text_fc2_bias,     "text_projector.fc2.bias",     c->projection_width, 0,            ZERO,   1)              \
     X(log_scale,         "contrast.log_scale",          1, 0,                              SCALE,  c->learn_temperature) \
-    X(query_weight,      "query.projection.weight",     c->query_width, c->text_width,     WEIGHT, 1)              \
-    X(query_bias,        "query.projection.bias",       c->query_width, 0,                 ZERO,   1)              \
-    X(memory_weight,     "query.memory.weight",         c->query_width, c->width,          WEIGHT, 1)              \
-    X(memory_bias,       "query.memory.bias",           c->query_width, 0,                 ZERO,   1)              \
-    X(memory_norm_weight, "query.memory_norm.weight",   c->query_width, 0,                 ONE,    1)              \
-    X(memory_norm_bias,  "query.memory_norm.bias",      c->query_width, 0,                 ZERO,   1)              \
-    X(query_norm_weight, "query.norm.weight",           c->query_width, 0,                 ONE,    1)              \
-    X(query_norm_bias,   "query.norm.bias",             c->query_width, 0,                 ZERO,   1)              \
-    X(classifier_weight, "query.classifier.weight",     1, c->query_width,                 WEIGHT, 1)              \
-    X(classifier_bias,   "query.classifier.bias",       1, 0,                              ZERO,   1)
+    X(unimodal1_weight,  "unimodal.linear1.weight",     c->projection_width, km_config_unimodal(c), WEIGHT, c->unimodal_weight > 0) \
+    X(unimodal2_weight,  "unimodal.linear2.weight",     c->projection_width, km_config_unimodal(c), WEIGHT, c->unimodal_weight > 0) \
+    X(query_weight,      "query.projection.weight",     c->query_width, c->text_width,     WEIGHT, c->query_weight > 0) \
+    X(query_bias,        "query.projection.bias",       c->query_width, 0,                 ZERO, c->query_weight > 0) \
+    X(memory_weight,     "query.memory.weight",         c->query_width, c->width,          WEIGHT, c->query_weight > 0) \
+    X(memory_bias,       "query.memory.bias",           c->query_width, 0,                 ZERO, c->query_weight > 0) \
+    X(memory_norm_weight, "query.memory_norm.weight",   c->query_width, 0,                 ONE, c->query_weight > 0) \
+    X(memory_norm_bias,  "query.memory_norm.bias",      c->query_width, 0,                 ZERO, c->query_weight > 0) \
+    X(query_norm_weight, "query.norm.weight",           c->query_width, 0,                 ONE, c->query_weight > 0) \
+    X(query_norm_bias,   "query.norm.bias",             c->query_width, 0,                 ZERO, c->query_weight > 0) \
+    X(classifier_weight, "query.classifier.weight",     1, c->query_width,                 WEIGHT, c->query_weight > 0) \
+    X(classifier_bias,   "query.classifier.bias",       1, 0,                              ZERO, c->query_weight > 0)
 
 /* One set a transformer block of the encoder: "encoder.blocks.<i>." + name. */
 #define KM_BLOCK_PARAMS(X)                                                      \

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Places in a layer where dropout acts. */
+/* Places in a layer where dropout acts; layer 0's last two are those of model/unimodal.c. */
 enum { SELF_WEIGHTS, SELF_BRANCH, CROSS_WEIGHTS, CROSS_BRANCH, HIDDEN, MLP_BRANCH, PLACES = 8 };
 
 uint64_t km_query_site(int64_t recording)

@@ -165,8 +165,8 @@ int km_binding_batch(PyObject *dict, km_batch *batch, const km_config *config, i
 
 static PyObject *losses_dict(const km_losses *losses)
 {
-    return Py_BuildValue("{s:d, s:d, s:d, s:i}", "contrast", losses->contrast, "query", losses->query, "total",
-                         losses->total, "duplicates", losses->duplicates);
+    return Py_BuildValue("{s:d, s:d, s:d, s:d, s:i}", "contrast", losses->contrast, "unimodal", losses->unimodal,
+                         "query", losses->query, "total", losses->total, "duplicates", losses->duplicates);
 }
 
 /* ---- types --------------------------------------------------------------------------------------- */

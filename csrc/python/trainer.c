@@ -93,11 +93,11 @@ static int tell(void *context, const km_progress *p)
     static const char *const events[] = {"step", "validating", "validation"};
     answer = PyObject_CallFunction(
         self->hook, "N",
-        Py_BuildValue("{s:s, s:L, s:L, s:L, s:L, s:i, s:L, s:L, s:d, s:d, s:d, s:i, s:d, s:d}", "event",
+        Py_BuildValue("{s:s, s:L, s:L, s:L, s:L, s:i, s:L, s:L, s:d, s:d, s:d, s:d, s:i, s:d, s:d}", "event",
                       events[p->event], "step", (long long)p->step, "steps", (long long)p->steps, "epoch",
                       (long long)p->epoch, "recordings", (long long)p->recordings, "skipped", p->skipped, "repaired",
-                      (long long)p->repaired, "dropped", (long long)p->dropped, "contrast", p->losses.contrast, "query",
-                      p->losses.query, "loss", p->losses.total, "duplicates", p->losses.duplicates, "lr", p->lr,
+                      (long long)p->repaired, "dropped", (long long)p->dropped, "contrast", p->losses.contrast,
+                      "unimodal", p->losses.unimodal, "query", p->losses.query, "loss", p->losses.total, "duplicates", p->losses.duplicates, "lr", p->lr,
                       "gradient_norm", p->gradient_norm));
     /* Signals come after the hook: what was done is on record before anything can stop the run. */
     int stop = answer == NULL || PyErr_CheckSignals() < 0;

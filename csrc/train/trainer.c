@@ -86,7 +86,7 @@ static km_status stopped(const km_trainer *t, km_error *err)
 km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hook, void *context, km_error *err)
 {
     const km_config *c = km_model_config(t->model);
-    km_losses sum = {0, 0, 0, 0};
+    km_losses sum = {0};
     if (t->validation_count < 1)
         return km_error_set(err, KM_VALUE, "there is no recording to validate on");
     for (int64_t first = 0; first < t->validation_count; first += c->batch_size) {
@@ -104,6 +104,7 @@ km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hoo
         if ((status = km_model_losses(t->model, &part, &batch, t->threads, err)) != KM_OK)
             return status;
         sum.contrast += batch.B * part.contrast;
+        sum.unimodal += batch.B * part.unimodal;
         sum.query += batch.B * part.query;
         sum.total += batch.B * part.total;
         sum.duplicates += part.duplicates;
@@ -117,6 +118,7 @@ km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hoo
                             "has no usable lead", (long long)t->validation_count);
     progress->event = KM_EVENT_VALIDATION;
     progress->losses.contrast = sum.contrast / (double)progress->recordings;
+    progress->losses.unimodal = sum.unimodal / (double)progress->recordings;
     progress->losses.query = sum.query / (double)progress->recordings;
     progress->losses.total = sum.total / (double)progress->recordings;
     progress->losses.duplicates = sum.duplicates;
@@ -161,9 +163,9 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     progress->gradient_norm = status == KM_OK ? km_optimiser_norm(t->model) : 0;
     if (status == KM_OK && !(isfinite(progress->losses.total) && progress->gradient_norm < KM_LARGEST_NORM))
         status = km_error_set(err, KM_STATE,
-                              "step %lld: the loss or its gradient is not finite (contrast %g, query %g, gradient norm "
-                              "%g): training stopped before it changed the model; a smaller lr or clip= may help",
-                              (long long)step + 1, progress->losses.contrast, progress->losses.query,
+                              "step %lld: the loss or its gradient is not finite (contrast %g, unimodal %g, query %g, "
+                              "gradient norm %g): training stopped before it changed the model; a smaller lr or clip= may help",
+                              (long long)step + 1, progress->losses.contrast, progress->losses.unimodal, progress->losses.query,
                               progress->gradient_norm);
     if (status != KM_OK) {
         memcpy(km_model_data(t->model, KM_STATISTICS), t->statistics, bytes);

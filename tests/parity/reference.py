@@ -60,6 +60,8 @@ class Reference:
         z = F.linear(batch["patches"], self.weights["encoder.tokens.weight"])
         if "encoder.tokens.lead" in self.weights:
             z = z + F.embedding(batch["lead"], self.weights["encoder.tokens.lead"])
+        if "encoder.tokens.bias" in self.weights:
+            z = z + self.weights["encoder.tokens.bias"]
         if "encoder.tokens.temporal" in self.weights:
             z = z + F.embedding(batch["segment"], self.weights["encoder.tokens.temporal"])
         mask = None if batch["present"] is None else batch["present"][:, None, None, :]
@@ -69,7 +71,7 @@ class Reference:
             z = z + self.linear(block + "attention.out", self.attention(*qkv, mask))
             hidden = F.gelu(self.linear(block + "mlp.fc1", self.layernorm(block + "norm2", z)))
             z = z + self.linear(block + "mlp.fc2", hidden)
-        return self.layernorm("encoder.norm", z), mask
+        return z if self.config["final_norm"] else self.layernorm("encoder.norm", z), mask
 
     @staticmethod
     def pool(z, present):
@@ -126,8 +128,11 @@ class Reference:
         """logits, ecg, text, features of a padded batch. In training, running statistics move on."""
         z_e, mask = self.encode(batch)
         pooled = self.pool(z_e, batch["present"])
+        if self.config["final_norm"]:
+            pooled = self.layernorm("encoder.norm", pooled)
+        answers = dict(logits=self.query(batch["entities"], z_e, mask)) if self.config["query_weight"] else {}
         return dict(
-            logits=self.query(batch["entities"], z_e, mask),
+            **answers,
             ecg=self.project_ecg(pooled, training),
             text=self.project_text(batch["report"]),
             features=pooled,
@@ -155,15 +160,21 @@ class Reference:
         return {0: e2t, 1: (e2t + t2e) / 2, 2: e2t + t2e}[c["contrast_directions"]]
 
     def losses(self, batch):
-        """contrast, query, total of a training step."""
+        """contrast, unimodal, query, total of a training step, without dropout."""
         c, out = self.config, self.forward(batch, training=True)
         contrast = self.contrast(out["ecg"], out["text"], batch.get("report_id"))
-        query = F.binary_cross_entropy_with_logits(out["logits"], batch["labels"])
-        if c["query_reduction"]:
-            query = query * batch["labels"].shape[1]
-        return dict(
-            contrast=contrast, query=query, total=c["contrast_weight"] * contrast + c["query_weight"] * query
-        )
+        unimodal = query = torch.zeros((), dtype=self.dtype)
+        if c["unimodal_weight"]:
+            one, two = (F.normalize(self.linear(f"unimodal.linear{i}", out["features"]), dim=1) for i in (1, 2))
+            s = one @ two.T * (self.weights["contrast.log_scale"].exp() if c["learn_temperature"] else 1 / c["temperature"])
+            target = torch.arange(len(s))
+            unimodal = F.cross_entropy(s, target) + F.cross_entropy(s.T, target)
+        if c["query_weight"]:
+            query = F.binary_cross_entropy_with_logits(out["logits"], batch["labels"])
+            if c["query_reduction"]:
+                query = query * batch["labels"].shape[1]
+        found = dict(contrast=contrast, unimodal=unimodal, query=query)
+        return dict(found, total=sum(c[name + "_weight"] * loss for name, loss in found.items()))
 
     def optimiser(self):
         """AdamW with weight decay on all parameters, or on the weights of linear layers alone."""

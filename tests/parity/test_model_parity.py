@@ -66,11 +66,12 @@ def compare_all(build, config, **kwargs):
     batch = arrays(core, config, **kwargs)
     padded = pad(batch, dtype)
     out, expected = forward(model, batch), reference.forward(padded)
-    for name in ("logits", "ecg", "text", "features"):
+    assert out.keys() == expected.keys()
+    for name in out:
         compare(out[name], expected[name], tolerance, name)
     (losses, gradients), expected = model.loss_and_gradients(batch), reference.losses(padded)
     expected["total"].backward()
-    for name in ("contrast", "query", "total"):
+    for name in ("contrast", "unimodal", "query", "total"):
         if name == "total" or config[name + "_weight"]:
             compare(losses[name], expected[name], tolerance, name)
     compare_gradients(gradients, reference.weights, tolerance)
@@ -126,6 +127,7 @@ def test_vit_tiny_with_the_defaults_of_the_specification(build):
         dict(beta1=0.8, beta2=0.9, eps=1e-3, lr=3e-3),
         dict(learn_temperature=1, weight_decay=0.1, lr=3e-3),
         dict(contrast_weight=0.0, weight_decay=0.1, lr=3e-3),
+        dict(OPTIONS["merl-vit"], weight_decay=0.1, lr=3e-3),
         {},
     ],
     ids=str,
@@ -141,7 +143,7 @@ def test_ten_steps_of_adamw(build, changes):
     expected = reference.train([pad(batch, dtype) for batch in batches])
     for step, batch in enumerate(batches):
         losses = optimiser.step(batch, reference.lr(step, 10))
-        for name in ("contrast", "query", "total"):
+        for name in ("contrast", "unimodal", "query", "total"):
             if name == "total" or config[name + "_weight"]:
                 compare(losses[name], expected[step][name], max(tolerance, 1e-8), f"{name} of step {step}")
     if core.build_info()["real"] == "float64":
