@@ -97,7 +97,8 @@ static int tell(void *context, const km_progress *p)
                       events[p->event], "step", (long long)p->step, "steps", (long long)p->steps, "epoch",
                       (long long)p->epoch, "recordings", (long long)p->recordings, "skipped", p->skipped, "repaired",
                       (long long)p->repaired, "dropped", (long long)p->dropped, "contrast", p->losses.contrast,
-                      "unimodal", p->losses.unimodal, "query", p->losses.query, "loss", p->losses.total, "duplicates", p->losses.duplicates, "lr", p->lr,
+                      "unimodal", p->losses.unimodal, "query", p->losses.query, "loss",
+                      p->losses.total, "duplicates", p->losses.duplicates, "lr", p->lr,
                       "gradient_norm", p->gradient_norm));
     /* Signals come after the hook: what was done is on record before anything can stop the run. */
     int stop = answer == NULL || PyErr_CheckSignals() < 0;

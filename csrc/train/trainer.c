@@ -164,9 +164,9 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     if (status == KM_OK && !(isfinite(progress->losses.total) && progress->gradient_norm < KM_LARGEST_NORM))
         status = km_error_set(err, KM_STATE,
                               "step %lld: the loss or its gradient is not finite (contrast %g, unimodal %g, query %g, "
-                              "gradient norm %g): training stopped before it changed the model; a smaller lr or clip= may help",
-                              (long long)step + 1, progress->losses.contrast, progress->losses.unimodal, progress->losses.query,
-                              progress->gradient_norm);
+                              "gradient norm %g): training stopped before it changed the model; a smaller lr or clip= "
+                              "may help", (long long)step + 1, progress->losses.contrast, progress->losses.unimodal,
+                              progress->losses.query, progress->gradient_norm);
     if (status != KM_OK) {
         memcpy(km_model_data(t->model, KM_STATISTICS), t->statistics, bytes);
         return status;
