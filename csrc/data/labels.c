@@ -18,8 +18,9 @@ enum {
 };
 
 typedef struct cached {
-    km_word word;
-    uint8_t length;
+    km_word word[KM_LEXICON_PARTS];
+    int parts[KM_LEXICON_PARTS];        /* letters of each word of a compound */
+    uint8_t count, length;
     char letters[CACHE_LETTERS];
 } cached;
 
@@ -46,9 +47,11 @@ struct km_labels {
     const km_lexicon *lexicon;
     km_above above;
     km_tokens tokens;
+    /* The sentence being read, compounds taken apart: the parts keep the place of the whole. */
+    km_token *token;
     km_word *words;         /* by token */
     uint8_t *covered;       /* by token: part of a surviving match */
-    int64_t words_capacity, covered_capacity;
+    int64_t token_count, token_capacity, words_capacity, covered_capacity;
     km_match *matches;
     int64_t match_count, match_capacity;
     km_listed *listed;      /* members of word lists in the sentence, and where each token's begin */
@@ -89,6 +92,7 @@ void km_labels_free(km_labels *labels)
     if (labels == NULL)
         return;
     km_tokens_free(&labels->tokens);
+    free(labels->token);
     free(labels->words);
     free(labels->covered);
     free(labels->matches);
@@ -123,20 +127,39 @@ static km_status memory(km_error *err)
     return km_error_set(err, KM_MEMORY, "out of memory: reading a report");
 }
 
-static km_word find(km_labels *labels, const km_token *token)
+static void look_up(const km_lexicon *lexicon, const km_token *token, cached *entry)
 {
-    if (token->length > CACHE_LETTERS)
-        return km_lexicon_find(labels->lexicon, token->letters, token->length);
+    entry->count = 1;
+    entry->parts[0] = token->length;
+    entry->word[0] = km_lexicon_find(lexicon, token->letters, token->length);
+    if (entry->word[0].stem != 0 || entry->word[0].exact != 0)
+        return;
+    int count = km_lexicon_split(lexicon, token->letters, token->length, entry->word, entry->parts);
+    if (count > 0) {
+        entry->count = (uint8_t)count;
+        return;
+    }
+    entry->word[0] = (km_word){0};
+    entry->parts[0] = token->length;
+}
+
+/* The words of a token, from memory where it was seen lately; `own` takes those of a token too long to keep. */
+static const cached *find(km_labels *labels, const km_token *token, cached *own)
+{
+    if (token->length > CACHE_LETTERS) {
+        look_up(labels->lexicon, token, own);
+        return own;
+    }
     uint32_t h = (uint32_t)token->length;
     for (int i = 0; i < token->length; i++)
         h = h * 31 + (uint8_t)token->letters[i];
     cached *slot = &labels->cache[(h ^ h >> 15) & (CACHE - 1)];
     if (slot->length != token->length || memcmp(slot->letters, token->letters, (size_t)token->length) != 0) {
-        slot->word = km_lexicon_find(labels->lexicon, token->letters, token->length);
+        look_up(labels->lexicon, token, slot);
         slot->length = (uint8_t)token->length;
         memcpy(slot->letters, token->letters, (size_t)token->length);
     }
-    return slot->word;
+    return slot;
 }
 
 /* Does a sentence end between token i - 1 and token i? */
@@ -149,8 +172,9 @@ static bool parted(km_labels *labels, int64_t i)
         return false;
     const km_token *last = token - 1;
     bool ordinal = last->length == 1 && last->letters[0] >= '0' && last->letters[0] <= '9';
-    return !(find(labels, last).flags & KM_WORD_ABBREVIATION)
-           && !(ordinal && find(labels, token).flags & KM_WORD_ORDINAL);
+    cached own;
+    return !(find(labels, last, &own)->word[0].flags & KM_WORD_ABBREVIATION)
+           && !(ordinal && find(labels, token, &own)->word[0].flags & KM_WORD_ORDINAL);
 }
 
 /* ---- which matches stand ------------------------------------------------------------------- */
@@ -263,7 +287,7 @@ static between look(const km_labels *labels, int64_t a, int64_t b)
 {
     between gap = {0};
     for (int64_t t = a + 1; t <= b; t++) {
-        int before = labels->tokens.token[t].before;
+        int before = labels->token[t].before;
         if (before & KM_BREAK_COMMA) {
             gap.comma = true;
             gap.connected = false;      /* "in II and aVF, old infarct": that "and" joined leads */
@@ -411,9 +435,14 @@ static void decide(km_labels *labels)
         case KM_SIDE_LEFT:
             mark_left(labels, cue, status, REACH);
             break;
-        default:
-            if (!mark_right(labels, cue, status, REACH_EITHER) && !mark_left(labels, cue, status, REACH))
+        default: {
+            /* A comma after it parts it from what follows: "infarct possible, left axis deviation". */
+            bool ends = cue->to + 1 < labels->token_count
+                        && labels->token[cue->to + 1].before & KM_BREAK_COMMA
+                        && !(labels->token[cue->from].before & KM_BREAK_COMMA);
+            if ((ends || !mark_right(labels, cue, status, REACH_EITHER)) && !mark_left(labels, cue, status, REACH))
                 mark_right(labels, cue, status, REACH);
+        }
         }
     }
     /* A finding that leans on a related one ("infarct, old") is no surer than that one. */
@@ -442,10 +471,45 @@ static km_status statement_add(km_labels *labels, int64_t start, int64_t end, in
     return KM_OK;
 }
 
-/* One sentence of tokens [first, end). *cut: where codes begin that are no report, else -1. */
-static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t *cut, km_error *err)
+/* Fills token and words with the text's tokens [first, end), compounds taken apart. */
+static km_status take_apart(km_labels *labels, int64_t first, int64_t end, km_error *err)
 {
-    const km_token *tokens = labels->tokens.token;
+    int64_t most = KM_LEXICON_PARTS * (end - first), n = 0;
+    km_token *token = grow(labels->token, &labels->token_capacity, most, sizeof *token);
+    if (token == NULL)
+        return memory(err);
+    labels->token = token;
+    km_word *words = grow(labels->words, &labels->words_capacity, most, sizeof *words);
+    if (words == NULL)
+        return memory(err);
+    labels->words = words;
+    uint8_t *covered = grow(labels->covered, &labels->covered_capacity, most, sizeof *covered);
+    if (covered == NULL)
+        return memory(err);
+    labels->covered = covered;
+    for (int64_t i = first; i < end; i++) {
+        cached own;
+        const cached *entry = find(labels, &labels->tokens.token[i], &own);
+        for (int p = 0; p < entry->count; p++, n++) {
+            token[n] = labels->tokens.token[i];
+            words[n] = entry->word[p];
+            if (p > 0) {
+                token[n].before = 0;
+                token[n].letters = token[n - 1].letters + token[n - 1].length;
+            }
+            token[n].length = entry->parts[p];
+        }
+    }
+    labels->token_count = n;
+    return KM_OK;
+}
+
+/* The sentence in token and words. *cut: the character where codes begin that are no report, else -1. */
+static km_status sentence(km_labels *labels, int64_t *cut, km_error *err)
+{
+    const km_token *tokens = labels->token;
+    const int64_t first = 0, end = labels->token_count;
+    int64_t stop = -1;
     km_listed *listed = grow(labels->listed, &labels->listed_capacity, LISTS * (end - first), sizeof *listed);
     if (listed == NULL)
         return memory(err);
@@ -464,8 +528,7 @@ static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t
     km_sentence view = {.words = labels->words, .tokens = tokens, .listed = listed, .from = from,
                         .base = first, .end = end};
     labels->match_count = 0;
-    *cut = -1;
-    for (int64_t i = first; i < end && *cut < 0; i++) {
+    for (int64_t i = first; i < end && stop < 0; i++) {
         int64_t before = labels->match_count;
         km_match *room = grow(labels->matches, &labels->match_capacity, before + ROOM, sizeof *room);
         if (room == NULL)
@@ -475,7 +538,7 @@ static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t
                                                (int)before + ROOM);
         for (int64_t m = before; m < labels->match_count; m++)
             if (labels->matches[m].phrase->kind == KM_PHRASE_TAIL) {
-                *cut = i;
+                stop = i;
                 labels->match_count = before;
                 break;
             }
@@ -497,7 +560,8 @@ static km_status sentence(km_labels *labels, int64_t first, int64_t end, int64_t
             .start = tokens[f->match.from].start, .end = tokens[f->match.to].end,
             .entity = f->match.phrase->target, .status = f->status};
     }
-    int64_t last = (*cut < 0 ? end : *cut) - 1;
+    *cut = stop < 0 ? -1 : tokens[stop].start;
+    int64_t last = (stop < 0 ? end : stop) - 1;
     if (last < first)
         return KM_OK;
     bool words = false;         /* numbers and single letters alone say nothing */
@@ -592,14 +656,6 @@ km_status km_labels_read(km_labels *labels, km_text text, km_error *err)
     if (status != KM_OK)
         return status;
     int64_t n = labels->tokens.count;
-    km_word *words = grow(labels->words, &labels->words_capacity, n, sizeof *words);
-    if (words == NULL)
-        return memory(err);
-    labels->words = words;
-    uint8_t *covered = grow(labels->covered, &labels->covered_capacity, n, sizeof *covered);
-    if (covered == NULL)
-        return memory(err);
-    labels->covered = covered;
     const km_token *tokens = labels->tokens.token;
     for (int64_t first = 0; first < n;) {
         int64_t end = first + 1, cut = -1;
@@ -612,17 +668,16 @@ km_status km_labels_read(km_labels *labels, km_text text, km_error *err)
             status = recall(labels, known, first, end, err);
         } else {
             int64_t before = labels->finding_count;
-            for (int64_t i = first; i < end; i++)
-                labels->words[i] = find(labels, &tokens[i]);
-            status = sentence(labels, first, end, &cut, err);
+            status = take_apart(labels, first, end, err);
+            if (status == KM_OK)
+                status = sentence(labels, &cut, err);
             if (status == KM_OK && known != NULL && cut < 0)
                 keep(labels, known, key, key_length, first, before);
         }
         if (status != KM_OK)
             return status;
         if (cut >= 0)
-            return statement_add(labels, labels->tokens.token[cut].start, labels->tokens.token[n - 1].end,
-                                 KM_TECHNICAL, err);
+            return statement_add(labels, cut, tokens[n - 1].end, KM_TECHNICAL, err);
         first = end;
     }
     return KM_OK;

@@ -9,6 +9,7 @@ enum { MARK_END = 1, MARK_BEGIN = 2, FIRST_WORD = 3 };      /* ids that are no w
 enum { ROOT_PHRASES, ROOT_LISTS, ROOTS };                   /* nodes where paths begin */
 enum { MAX_LISTS = 10000 };
 enum { LONG_WORD = 8, SHORT_WORD = 5 };                     /* letters a word needs for the spelling rules */
+enum { FIRST_PART = 5, LAST_PART = 4 };                     /* letters of a compound's parts: "post" is none */
 
 /* 64-bit keys to non-negative numbers, open addressing. Words are keyed by their hash. */
 typedef struct map {
@@ -152,7 +153,7 @@ static int respell(char *out, const char *letters, int length)
         } else if (c == 'c' && next == 'k') {
             i++;
             c = 'k';
-        } else if (c == 'i' && next == 'e') {
+        } else if ((c == 'i' && next == 'e') || (c == 's' && next == 'z')) {
             i++;
         } else if (c == 'e' && next == 'i') {
             c = 'i';
@@ -270,6 +271,48 @@ km_word km_lexicon_find(const km_lexicon *lexicon, const char *letters, int leng
     if (word.exact != 0)
         word.flags |= lexicon->flags[word.exact];
     return word;
+}
+
+/* A known word as it is written, without the spelling rules. */
+static km_word part_find(const km_lexicon *lexicon, const char *letters, int length)
+{
+    km_word word = {.stem = map_get(&lexicon->ids, hash(letters, stem_length(lexicon, letters, length), false), 0),
+                    .exact = map_get(&lexicon->ids, hash(letters, length, true), 0)};
+    if (word.stem != 0)
+        word.flags |= lexicon->flags[word.stem];
+    if (word.exact != 0)
+        word.flags |= lexicon->flags[word.exact];
+    return word;
+}
+
+/* Parts of a compound from number `count` on: the rest as one word, or the longest first part whose rest can
+ * be read in its turn.                                                                                    */
+static int split(const km_lexicon *lexicon, const char *letters, int length, km_word *parts, int *lengths, int count)
+{
+    if (count > 0 && length >= LAST_PART) {
+        parts[count] = part_find(lexicon, letters, length);
+        lengths[count] = length;
+        if (parts[count].stem != 0 || parts[count].exact != 0)
+            return count + 1;
+    }
+    for (int n = length - LAST_PART; count + 1 < KM_LEXICON_PARTS && n >= FIRST_PART; n--) {
+        km_word first = part_find(lexicon, letters, n);
+        if (first.stem == 0 && first.exact == 0)
+            continue;
+        int all = split(lexicon, letters + n, length - n, parts, lengths, count + 1);
+        if (all > 0) {
+            parts[count] = first;
+            lengths[count] = n;
+            return all;
+        }
+    }
+    return 0;
+}
+
+int km_lexicon_split(const km_lexicon *lexicon, const char *letters, int length, km_word parts[KM_LEXICON_PARTS],
+                     int lengths[KM_LEXICON_PARTS])
+{
+    return split(lexicon, letters, length, parts, lengths, 0);
 }
 
 /* ---- building ------------------------------------------------------------------------------ */

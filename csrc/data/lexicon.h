@@ -9,7 +9,8 @@
  *   {7}              any phrase of word list 7 (a phrase of kind KM_PHRASE_LIST, target 7)
  *   ^  $             start, end of a sentence
  * A word the dictionary does not know is looked up once more by rule: doubled letters, ph/f, th/t,
- * y/i, c/k/z, ie/ei; in long words two letters exchanged, one missing or one too many.          */
+ * y/i, c/k/z, sz/s, ie/ei; in long words two letters exchanged, one missing or one too many; then as
+ * a compound of known words.                                                                    */
 #ifndef KM_LEXICON_H
 #define KM_LEXICON_H
 
@@ -18,7 +19,7 @@
 #include "core/error.h"
 #include "data/tokens.h"
 
-enum { KM_LEXICON_GAP = 16, KM_LEXICON_WORDS = 16 };
+enum { KM_LEXICON_GAP = 16, KM_LEXICON_WORDS = 16, KM_LEXICON_PARTS = 3 };
 
 typedef enum km_phrase_kind {
     KM_PHRASE_ENTITY,       /* a finding: target is its row in the vocabulary             */
@@ -88,6 +89,11 @@ km_status km_lexicon_finish(km_lexicon *lexicon, km_error *err);
 
 /* Looks one token up. */
 km_word km_lexicon_find(const km_lexicon *lexicon, const char *letters, int length);
+
+/* An unknown token as a compound of two or three known words ("erregungsrueckbildungs|zeichen"): fills
+ * parts and the letters of each, returns their number, or 0.                                       */
+int km_lexicon_split(const km_lexicon *lexicon, const char *letters, int length, km_word parts[KM_LEXICON_PARTS],
+                     int lengths[KM_LEXICON_PARTS]);
 
 /* The members of word lists in the tokens [first, end), in order of their first token: appends to
  * listed (count of capacity), returns the new count; what does not fit is dropped.               */

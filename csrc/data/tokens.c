@@ -172,8 +172,9 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
                     km_token *mark = append(tokens, i, &letters, before);
                     if (mark == NULL)
                         goto memory;
-                    *letters++ = '?';
-                    mark->length = 1;
+                    bool touches = i > 0 && (previous != ' ' || at(text, i - 1) == ')');
+                    for (mark->length = 0; mark->length <= touches; mark->length++)
+                        *letters++ = '?';
                     before = 0;
                 }
                 break;

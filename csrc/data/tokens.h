@@ -29,7 +29,8 @@ enum { KM_TOKEN_LETTERS = 48 };     /* longer tokens are cut: nothing in a vocab
 
 typedef struct km_token {
     int64_t start, end;             /* characters of the text           */
-    const char *letters;            /* a-z 0-9; # for a lost letter, ? for a question mark, ~ for other scripts */
+    const char *letters;            /* a-z 0-9; # for a lost letter, ~ for other scripts; ? for a question mark,
+                                     * ?? for one that touches the word before it                           */
     int length;                     /* letters                          */
     int before;                     /* KM_BREAK_ bits                   */
 } km_token;
