@@ -17,15 +17,20 @@ from kmerl import _kmerl
 __all__ = [
     "METRICS",
     "Bootstrap",
+    "PairedBootstrap",
     "UndefinedMetricWarning",
     "average_precision_score",
     "bootstrap",
     "brier_score",
+    "calibration_curve",
     "expected_calibration_error",
     "f1_score",
     "f1_threshold",
     "oracle_f1_score",
+    "paired_bootstrap",
+    "precision_recall_curve",
     "roc_auc_score",
+    "roc_curve",
     "score",
 ]
 
@@ -243,20 +248,14 @@ def bootstrap(
     """
     number = _metric(metric)
     y, p, _ = _check(y, p, classes, probabilities=metric in _CALIBRATION)
-    patient, patients = _patients(groups, len(y))
-    n = _whole(n, "n", 1, 2**31 - 1)
-    seed = _whole(seed, "seed", 0, 2**64 - 1)
-    if isinstance(level, bool) or not isinstance(level, (int, float, np.number)) or not 0 < level < 1:
-        raise ValueError(f"level is {level!r}, expected a number between 0 and 1")
-    if patients < 2:
-        raise ValueError("groups holds one patient; an interval over patients needs at least two")
+    patient, patients, n, seed, level = _resampling(groups, len(y), n, seed, level)
     values = _kmerl.metrics_bootstrap(
         y,
         p,
         patient,
         patients,
         n,
-        float(level),
+        level,
         seed,
         number,
         _threshold(threshold, metric, y.shape[1]),
@@ -264,31 +263,228 @@ def bootstrap(
         _threads(threads),
     )
     skipped = [] if metric in _CALIBRATION else _warn(y, classes, 2)
-    names = range(y.shape[1]) if classes is None else classes
-    rows = [
-        {"estimate": float(e), "low": float(lo), "high": float(hi), "resamples": int(c)}
-        for e, lo, hi, c in zip(*values, strict=True)
-    ]
-    macro = rows.pop()
+    macro, rows = _rows(("estimate", "low", "high", "resamples"), values, classes)
+    del macro["resamples"]
     return Bootstrap(
-        macro["estimate"],
-        macro["low"],
-        macro["high"],
-        skipped,
-        dict(zip(names, rows, strict=True)),
-        metric,
-        n,
-        patients,
-        seed,
-        float(level),
+        **macro, skipped=skipped, per_class=rows, metric=metric, n=n, patients=patients, seed=seed, level=level
     )
 
 
-def _check(y, p, classes=None, probabilities=False):
+@dataclass(frozen=True)
+class PairedBootstrap:
+    """The difference of a metric between two models on the same recordings, with its bootstrap interval.
+
+    Attributes
+    ----------
+    difference, low, high : float
+        The macro average of the first model less that of the second, and its percentile interval.
+    p_value : float
+        Two-sided, against no difference.
+    skipped : list
+        Classes without both outcomes: their names where given, else their column numbers.
+    per_class : dict
+        ``{class: {"difference": , "low": , "high": , "p_value": , "resamples": }}``. One test a class: with
+        many classes some p values are small by chance.
+    metric : str
+    n, patients, seed : int
+        Resamples, patients drawn from, and the seed.
+    level : float
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    skipped: list
+    per_class: dict = field(repr=False)
+    metric: str = "roc_auc"
+    n: int = 1000
+    patients: int = 0
+    seed: int = 0
+    level: float = 0.95
+
+    def __str__(self):
+        interval = f"{100 * self.level:g} % interval {self.low:+.3f} to {self.high:+.3f}"
+        return f"difference of {self.metric} {self.difference:+.3f} ({interval}), p = {self.p_value:.3g}"
+
+
+def paired_bootstrap(
+    y,
+    first,
+    second,
+    *,
+    groups=None,
+    n=1000,
+    seed=0,
+    metric="roc_auc",
+    level=0.95,
+    classes=None,
+    threshold=None,
+    bins=15,
+    threads=None,
+):
+    """Do two models differ on the same recordings? Bootstrap over patients, the same draws for both.
+
+    Of the n resampled differences d, the p value is ``min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (1 + n))``:
+    at most ``1 - level`` where the percentile interval leaves out 0, and never less than ``2 / (1 + n)``.
+
+    Parameters
+    ----------
+    y : array_like of {0, 1}, (N,) or (N, classes)
+        Outcomes.
+    first, second : array_like of float, same shape
+        Scores of the two models for the same recordings in the same order.
+    threshold : pair of (float or array_like (classes,))
+        Of the first and of the second model; needed by and only allowed with ``metric="f1"``.
+    groups, n, seed, metric, level, classes, bins, threads
+        As in `bootstrap`, which draws the same resamples from the same seed.
+
+    Returns
+    -------
+    PairedBootstrap
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `bootstrap`.
+
+    Warns
+    -----
+    UndefinedMetricWarning
+        A class without both outcomes.
+    """
+    number, probabilities = _metric(metric), metric in _CALIBRATION
+    _, first, _ = _check(y, first, classes, probabilities, name="first")
+    y, second, _ = _check(y, second, classes, probabilities, name="second")
+    patient, patients, n, seed, level = _resampling(groups, len(y), n, seed, level)
+    if metric == "f1" and threshold is not None and (not isinstance(threshold, (tuple, list)) or len(threshold) != 2):
+        raise ValueError("threshold must be a pair: of the first and of the second model")
+    pair = threshold if metric == "f1" and threshold is not None else (threshold, threshold)
+    values = _kmerl.metrics_paired(
+        y,
+        first,
+        second,
+        patient,
+        patients,
+        n,
+        level,
+        seed,
+        number,
+        *(_threshold(one, metric, y.shape[1]) for one in pair),
+        _whole(bins, "bins", 1, 2**31 - 1),
+        _threads(threads),
+    )
+    skipped = [] if probabilities else _warn(y, classes, 2)
+    macro, rows = _rows(("difference", "low", "high", "p_value", "resamples"), values, classes)
+    del macro["resamples"]
+    return PairedBootstrap(
+        **macro, skipped=skipped, per_class=rows, metric=metric, n=n, patients=patients, seed=seed, level=level
+    )
+
+
+def roc_curve(y, p):
+    """The ROC curve of one class, a point for each distinct score.
+
+    Parameters
+    ----------
+    y, p : array_like, (N,)
+        As in `roc_auc_score`.
+
+    Returns
+    -------
+    false_positive_rate, true_positive_rate, threshold : ndarray of float64, (points + 1,)
+        From (0, 0) at threshold infinity to (1, 1); a point calls positive what scores at least its
+        threshold.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `roc_auc_score`; several classes; only one outcome.
+    """
+    threshold, positives, negatives = _curve(y, p)
+    rates = (np.concatenate([[0.0], counts / counts[-1]]) for counts in (negatives, positives))
+    return (*rates, np.concatenate([[np.inf], threshold]))
+
+
+def precision_recall_curve(y, p):
+    """The precision-recall curve of one class, a point for each distinct score; read it as a step function.
+
+    Parameters and errors as in `roc_curve`.
+
+    Returns
+    -------
+    precision, recall, threshold : ndarray of float64, (points,)
+        By falling threshold, so recall rises to 1.
+    """
+    threshold, positives, negatives = _curve(y, p)
+    return positives / (positives + negatives), positives / positives[-1], threshold
+
+
+def calibration_curve(y, p, *, bins=15):
+    """How often a class is there where its probability says so, in the bins of `expected_calibration_error`.
+
+    Parameters
+    ----------
+    y, p : array_like, (N,)
+        Outcomes, and probabilities in [0, 1].
+    bins : int
+
+    Returns
+    -------
+    mean, share : ndarray of float64, (bins,)
+        Mean probability and share of positives of each bin; NaN for a bin without recordings.
+    count : ndarray of int64, (bins,)
+        Recordings.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `brier_score`; several classes.
+    """
+    y, p = _one_class(y, p, probabilities=True)
+    count, positives, mean = _kmerl.metrics_reliability(y, p, _whole(bins, "bins", 1, 2**20))
+    return mean, np.where(count > 0, positives / np.maximum(count, 1), np.nan), count
+
+
+def _one_class(y, p, probabilities=False):
+    y, p, one = _check(y, p, probabilities=probabilities)
+    if not one:
+        raise ValueError(f"y has shape {y.shape}, expected one class, (N,)")
+    return np.ascontiguousarray(y[:, 0]), np.ascontiguousarray(p[:, 0])
+
+
+def _curve(y, p):
+    y, p = _one_class(y, p)
+    threshold, positives, negatives, points = _kmerl.metrics_curve(y, p)
+    if positives[points - 1] == 0 or negatives[points - 1] == 0:
+        raise ValueError("y has only one outcome, so there is no curve")
+    return threshold[:points], positives[:points], negatives[:points]
+
+
+def _resampling(groups, length, n, seed, level):
+    """Checked: each recording's patient, how many patients, resamples, seed, level."""
+    patient, patients = _patients(groups, length)
+    n = _whole(n, "n", 1, 2**31 - 1)
+    seed = _whole(seed, "seed", 0, 2**64 - 1)
+    if isinstance(level, bool) or not isinstance(level, (int, float, np.number)) or not 0 < level < 1:
+        raise ValueError(f"level is {level!r}, expected a number between 0 and 1")
+    if patients < 2:
+        raise ValueError("groups holds one patient; an interval over patients needs at least two")
+    return patient, patients, n, seed, float(level)
+
+
+def _rows(names, values, classes):
+    """The core's columns (classes + 1): the macro average's row, and {class: row}."""
+    rows = [dict(zip(names, (value.item() for value in row), strict=True)) for row in zip(*values, strict=True)]
+    macro = rows.pop()
+    return macro, dict(zip(range(len(rows)) if classes is None else classes, rows, strict=True))
+
+
+def _check(y, p, classes=None, probabilities=False, name="p"):
     """y as (N, classes) uint8, p as (N, classes) float64, and whether they came as (N,)."""
-    y, p = _numbers(y, "y"), _numbers(p, "p")
+    y, p = _numbers(y, "y"), _numbers(p, name)
     if y.shape != p.shape:
-        raise ValueError(f"y has shape {y.shape}, p has shape {p.shape}; expected the same")
+        raise ValueError(f"y has shape {y.shape}, {name} has shape {p.shape}; expected the same")
     if y.ndim not in (1, 2):
         raise ValueError(f"y has shape {y.shape}, expected (N,) or (N, classes)")
     if y.size == 0:
@@ -302,8 +498,8 @@ def _check(y, p, classes=None, probabilities=False):
 
     def where(bad):
         row, column = np.argwhere(bad)[0]
-        name = f"column {column}" if classes is None else f"class {classes[column]!r}"
-        return f"recording {row}" if one and classes is None else f"recording {row}, {name}"
+        which = f"column {column}" if classes is None else f"class {classes[column]!r}"
+        return f"recording {row}" if one and classes is None else f"recording {row}, {which}"
 
     wrong = (y != 0) & (y != 1)
     if wrong.any():
@@ -311,12 +507,12 @@ def _check(y, p, classes=None, probabilities=False):
     wrong = ~np.isfinite(p)
     if wrong.any():
         raise ValueError(
-            f"p holds {p[wrong][0]:g} ({where(wrong)}; {wrong.sum()} in all), expected finite numbers"
+            f"{name} holds {p[wrong][0]:g} ({where(wrong)}; {wrong.sum()} in all), expected finite numbers"
         )
     if probabilities:
         wrong = (p < 0) | (p > 1)
         if wrong.any():
-            raise ValueError(f"p holds {p[wrong][0]:g} ({where(wrong)}), expected probabilities in [0, 1]")
+            raise ValueError(f"{name} holds {p[wrong][0]:g} ({where(wrong)}), expected probabilities in [0, 1]")
     return np.ascontiguousarray(y, np.uint8), np.ascontiguousarray(p, np.float64), one
 
 

@@ -1,5 +1,6 @@
 """Metrics against values worked out by hand, slow twins, and a twin of the whole bootstrap."""
 
+import math
 import warnings
 
 import numpy as np
@@ -269,6 +270,153 @@ def test_bootstrap_covers_the_truth():
     assert missed <= 9
 
 
+# ---- Two models ----
+
+
+def pair(seed, n=60, classes=3, grid=None, better=0.8):
+    """Outcomes and the scores of a better and a worse model that err alike."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, classes)) < 0.4).astype(np.uint8)
+    y[0], y[1] = 1, 0
+    shared = rng.normal(size=(n, classes))
+    scores = [signal * y + shared + 0.5 * rng.normal(size=(n, classes)) for signal in (better, 0.0)]
+    first, second = (1 / (1 + np.exp(-z)) for z in scores)
+    return (y, first, second) if grid is None else (y, np.round(first * grid) / grid, np.round(second * grid) / grid)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_paired_bootstrap_against_twin(name):
+    _, twin = TWINS[name]
+    y, first, second = pair(3, n=40, grid=20)
+    y[:, 2] = 0
+    y[4, 2] = 1  # some resamples have no positive of it
+    groups = np.random.default_rng(1).integers(0, 16, 40)
+    order = list(dict.fromkeys(groups.tolist()))
+    thresholds = (0.4, 0.6) if name == "f1" else None
+    twins = [lambda y, p, t=t: f1_twin(y, p, t) for t in thresholds] if thresholds else [twin, twin]
+    values = []
+    for resample in range(50):
+        drawn = [x % len(order) for x in philox_twin(9, STREAM_BOOTSTRAP, resample, len(order))]
+        rows = np.concatenate([np.flatnonzero(groups == order[g]) for g in drawn])
+        each = [twins[0](y[rows, k], first[rows, k]) - twins[1](y[rows, k], second[rows, k]) for k in range(3)]
+        values.append([*each, np.nanmean(each)])
+    values = np.array(values)
+    result = metrics.paired_bootstrap(
+        y, first, second, groups=groups, n=50, seed=9, metric=name, threshold=thresholds
+    )
+    rows = [*result.per_class.values()]
+    low, high = np.nanpercentile(values, [2.5, 97.5], axis=0)
+    np.testing.assert_allclose([row["low"] for row in rows] + [result.low], low, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose([row["high"] for row in rows] + [result.high], high, rtol=1e-9, atol=1e-12)
+    there = np.isfinite(values).sum(axis=0)
+    assert [row["resamples"] for row in rows] == there[:3].tolist()
+    values = np.where(np.abs(values) < 1e-12, 0, values)  # the twins round where the core counts
+    nearer = np.minimum((values <= 0).sum(axis=0), (values >= 0).sum(axis=0))
+    expected = np.minimum(1, 2 * (1 + nearer) / (1 + there))
+    found = [row["p_value"] for row in rows] + [result.p_value]
+    if name not in ("brier", "expected_calibration_error", "average_precision"):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    else:  # a difference of sums may be 1e-17 where the twin's is 0
+        np.testing.assert_allclose(found, expected, atol=2 / 51)
+    each = [twins[0](y[:, k], first[:, k]) - twins[1](y[:, k], second[:, k]) for k in range(3)]
+    np.testing.assert_allclose([row["difference"] for row in rows], each, rtol=1e-9, atol=1e-12)
+    assert result.difference == pytest.approx(np.mean(each))
+
+
+def delong(y, first, second):
+    """DeLong, DeLong and Clarke-Pearson (1988): two-sided p value that two correlated AUCs are the same."""
+    aucs, places = [], []
+    for p in (first, second):
+        positive, negative = p[y == 1], p[y == 0]
+        order = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+        aucs.append(order.mean())
+        places.append((order.mean(axis=1), order.mean(axis=0)))
+    variance = sum(
+        np.var(one - other, ddof=1) / len(one) for one, other in zip(places[0], places[1], strict=True)
+    )
+    return math.erfc(abs(aucs[0] - aucs[1]) / math.sqrt(2 * variance))
+
+
+@pytest.mark.parametrize("better", [0.0, 0.2, 0.35])
+def test_p_values_agree_with_delong(better):
+    for seed in range(4):
+        y, first, second = pair(seed, n=400, classes=1, better=better)
+        found = metrics.paired_bootstrap(y[:, 0], first[:, 0], second[:, 0], n=4000).p_value
+        assert found == pytest.approx(delong(y[:, 0], first[:, 0], second[:, 0]), rel=0.2, abs=0.02)
+
+
+def test_no_difference_is_seldom_found():
+    """Of 100 pairs of equally good models about 5 differ at 5 %."""
+    found = [metrics.paired_bootstrap(*pair(seed, n=150, classes=1, better=0.0), n=300).p_value for seed in range(100)]
+    assert 0 <= sum(p <= 0.05 for p in found) <= 12
+    assert 0.3 < np.mean(found) < 0.7
+
+
+def test_a_model_does_not_differ_from_itself():
+    y, first, _ = pair(5)
+    result = metrics.paired_bootstrap(y, first, first, n=100)
+    assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1)
+
+
+def test_pairs_the_other_way_round():
+    y, first, second = pair(6)
+    one = metrics.paired_bootstrap(y, first, second, n=200, classes=["a", "b", "c"])
+    other = metrics.paired_bootstrap(y, second, first, n=200, classes=["a", "b", "c"])
+    assert one.difference == pytest.approx(-other.difference) and one.low == pytest.approx(-other.high)
+    assert one.p_value == other.p_value and one.per_class["b"]["p_value"] == other.per_class["b"]["p_value"]
+    assert str(one).startswith("difference of roc_auc +0.") and "p = " in str(one)
+    assert one == metrics.paired_bootstrap(y, first, second, n=200, classes=["a", "b", "c"], threads=3)
+
+
+def test_pairs_use_what_they_share():
+    """The interval of the difference is far narrower than that of either model where both err alike."""
+    y, first, second = pair(8, n=200, classes=1)
+    alone, together = metrics.bootstrap(y, first), metrics.paired_bootstrap(y, first, second)
+    separate = metrics.bootstrap(y, second)
+    assert together.high - together.low < 0.8 * ((alone.high - alone.low) + (separate.high - separate.low))
+    assert together.difference == pytest.approx(alone.estimate - separate.estimate)
+
+
+def test_pairs_with_a_class_of_one_outcome():
+    y, first, second = pair(9)
+    y[:, 1] = 1
+    with pytest.warns(metrics.UndefinedMetricWarning, match="1 of 3 classes"):
+        result = metrics.paired_bootstrap(y, first, second, n=50)
+    assert result.skipped == [1] and np.isnan(result.per_class[1]["p_value"])
+    y[:] = 0
+    with pytest.warns(metrics.UndefinedMetricWarning):
+        result = metrics.paired_bootstrap(y, first, second, n=50)
+    assert np.isnan([result.difference, result.low, result.high, result.p_value]).all()
+
+
+# ---- Curves ----
+
+
+@pytest.mark.parametrize("grid", [None, 5])
+def test_curves_hold_the_area(grid):
+    y, p = example(41, n=80, classes=1, grid=grid)
+    y, p = y[:, 0], p[:, 0]
+    fpr, tpr, thresholds = metrics.roc_curve(y, p)
+    assert (fpr[0], tpr[0], thresholds[0], fpr[-1], tpr[-1]) == (0, 0, np.inf, 1, 1)
+    area = np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2)
+    assert area == pytest.approx(metrics.roc_auc_score(y, p), abs=1e-12)
+    precision, recall, at = metrics.precision_recall_curve(y, p)
+    assert np.sum(np.diff(recall, prepend=0) * precision) == pytest.approx(metrics.average_precision_score(y, p))
+    assert len(at) == len(set(p.tolist())) and np.array_equal(at, thresholds[1:]) and (np.diff(at) < 0).all()
+    for threshold, share, hit in zip(at, fpr[1:], tpr[1:], strict=True):
+        called = p >= threshold
+        assert (share, hit) == (called[y == 0].mean(), called[y == 1].mean())
+
+
+def test_calibration_curve_holds_the_error():
+    y, p = example(43, n=200, classes=1)
+    y, p = y[:, 0], np.append(p[1:, 0] * 0.9, 1.0)
+    mean, share, count = metrics.calibration_curve(y, p, bins=20)
+    assert count.sum() == 200 and count[-1] == 1 and mean[-1] == 1.0 and np.isnan(mean[count == 0]).all()
+    error = np.nansum(count / 200 * np.abs(mean - share))
+    assert error == pytest.approx(metrics.expected_calibration_error(y, p, bins=20))
+
+
 # ---- Bad input ----
 
 Y, P = [0, 1, 1, 0], [0.1, 0.9, 0.4, 0.2]
@@ -340,3 +488,40 @@ def test_bad_options(options, error, message):
 def test_bad_average():
     with pytest.raises(ValueError, match="average is 'micro'"):
         metrics.roc_auc_score(Y, P, average="micro")
+
+
+@pytest.mark.parametrize(
+    "first, second, options, message",
+    [
+        (P, P[:3], {}, r"y has shape \(4,\), second has shape \(3,\)"),
+        (P[:3], P, {}, r"y has shape \(4,\), first has shape \(3,\)"),
+        (P, [0.1, np.nan, 0.4, 0.2], {}, "second holds nan"),
+        (P, P, {"groups": [7, 7, 7, 7]}, "groups holds one patient"),
+        (P, P, {"metric": "f1"}, "threshold is missing"),
+        (P, P, {"metric": "f1", "threshold": 0.5}, "threshold must be a pair"),
+        (P, P, {"threshold": (0.5, 0.5)}, "threshold belongs to"),
+        (P, [0.1, 2.0, 0.4, 0.2], {"metric": "brier"}, "second holds 2 .*expected probabilities"),
+    ],
+)
+def test_bad_pairs(first, second, options, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.paired_bootstrap(Y, first, second, **options)
+
+
+@pytest.mark.parametrize("function", [metrics.roc_curve, metrics.precision_recall_curve])
+def test_curves_need_one_class_with_both_outcomes(function):
+    with pytest.raises(ValueError, match="y has only one outcome"):
+        function([1, 1], [0.1, 0.2])
+    with pytest.raises(ValueError, match="expected one class"):
+        function([[1, 0]], [[0.1, 0.2]])
+    with pytest.raises(ValueError, match="p holds nan"):
+        function([1, 0], [0.1, np.nan])
+
+
+def test_calibration_curve_is_checked():
+    with pytest.raises(ValueError, match="expected one class"):
+        metrics.calibration_curve([[1, 0]], [[0.1, 0.2]])
+    with pytest.raises(ValueError, match="bins is 0"):
+        metrics.calibration_curve(Y, P, bins=0)
+    with pytest.raises(ValueError, match="expected probabilities"):
+        metrics.calibration_curve(Y, [0.1, 0.9, 1.5, 0.2])

@@ -122,6 +122,12 @@ static double brier(const column *c, const uint32_t *w)
     return sum / count;
 }
 
+static inline int bin_of(double p, int bins)
+{
+    int b = (int)(p * bins);
+    return b < bins ? b : bins - 1;
+}
+
 /* sum_b (n_b / n) |mean_b y - mean_b p| = (1 / n) sum_b |sum_b (y - p)|; scores fall, so bins come in order. */
 static double calibration_error(const column *c, const uint32_t *w)
 {
@@ -129,8 +135,7 @@ static double calibration_error(const column *c, const uint32_t *w)
     int bin = c->bins;
     for (int64_t i = 0; i < c->N; i++) {
         double weight = w[recording(c->step[i])];
-        int b = (int)(c->p[i] * c->bins);
-        b = b < c->bins ? b : c->bins - 1;
+        int b = bin_of(c->p[i], c->bins);
         if (b != bin) {
             sum += fabs(gap);
             gap = 0;
@@ -292,23 +297,80 @@ km_status km_metrics_threshold(double *threshold, const uint8_t *y, const double
     return status;
 }
 
+/* score of the only table, or its difference to that of the second one, class by class. */
+static void score_tables(double *score, double *other, const table *t, int tables, const uint32_t *w)
+{
+    score_all(score, &t[0], w);
+    if (tables == 1)
+        return;
+    score_all(other, &t[1], w);
+    for (int k = 0; k < t->K; k++)
+        score[k] -= other[k];
+    average(score, t->K);
+}
+
+/* ---- Curves: one class ---- */
+
+km_status km_metrics_curve(double *threshold, int64_t *positives, int64_t *negatives, int64_t *points,
+                           const uint8_t *y, const double *p, int64_t N, km_error *err)
+{
+    km_metrics_settings settings = {.metric = KM_ROC_AUC, .threads = 1};
+    table t;
+    km_status status = table_open(&t, y, p, N, 1, &settings, err);
+    int64_t n = 0;
+    outcomes above = {0, 0};
+    for (int64_t i = 0; status == KM_OK && i < N; i++) {
+        add(&above, outcome(t.step[i]), 1);
+        if (last(t.step[i])) {
+            threshold[n] = t.p[i];
+            positives[n] = (int64_t)above.positive;
+            negatives[n++] = (int64_t)above.negative;
+        }
+    }
+    *points = n;
+    table_close(&t);
+    return status;
+}
+
+km_status km_metrics_reliability(int64_t *recordings, int64_t *positives, double *mean, const uint8_t *y,
+                                 const double *p, int64_t N, int bins, km_error *err)
+{
+    if (bins < 1)
+        return km_error_set(err, KM_VALUE, "bins is %d, expected at least 1", bins);
+    for (int b = 0; b < bins; b++) {
+        recordings[b] = positives[b] = 0;
+        mean[b] = 0;
+    }
+    for (int64_t i = 0; i < N; i++) {
+        int b = bin_of(p[i], bins);
+        recordings[b]++;
+        positives[b] += y[i] != 0;
+        mean[b] += p[i];
+    }
+    for (int b = 0; b < bins; b++)
+        mean[b] = recordings[b] > 0 ? mean[b] / (double)recordings[b] : NAN;
+    return KM_OK;
+}
+
 /* ---- Bootstrap: one task a resample ---- */
 
 typedef struct resampling {
-    const table *t;
+    const table *t;             /* (tables)             */
+    int tables;                 /* 1, or 2: differences */
     const uint32_t *patient;    /* (N)                  */
     uint32_t G;
     uint64_t seed;
     int first;                  /* resample of task 0   */
     uint32_t *drawn;            /* (threads, G)         */
     uint32_t *weight;           /* (threads, N)         */
+    double *other;              /* (threads, K + 1)     */
     double *value;              /* (resamples, K + 1)   */
 } resampling;
 
 static void resample(void *context, int index, int thread)
 {
     resampling *r = context;
-    int64_t N = r->t->N;
+    int64_t N = r->t->N, columns = r->t->K + 1;
     uint32_t *drawn = r->drawn + (size_t)thread * r->G, *weight = r->weight + thread * N;
     km_rng rng;
     km_rng_open(&rng, r->seed, KM_STREAM_BOOTSTRAP, (uint32_t)(r->first + index), 0);
@@ -317,7 +379,7 @@ static void resample(void *context, int index, int thread)
         drawn[km_rng_below(&rng, r->G)]++;
     for (int64_t i = 0; i < N; i++)
         weight[i] = drawn[r->patient[i]];
-    score_all(r->value + (int64_t)(r->first + index) * (r->t->K + 1), r->t, weight);
+    score_tables(r->value + (r->first + index) * columns, r->other + thread * columns, r->t, r->tables, weight);
 }
 
 static int rising(const void *left, const void *right)
@@ -343,35 +405,41 @@ static int block_size(const table *t, int threads)
     return block < threads ? threads : block > 4096 ? 4096 : (int)block;
 }
 
-km_status km_metrics_bootstrap(double *score, double *low, double *high, int64_t *count,
-                               const uint8_t *y, const double *p, const uint32_t *patient, uint32_t G,
-                               int64_t N, int K, int resamples, double level, uint64_t seed,
-                               const km_metrics_settings *settings, km_metrics_hook *hook, void *context,
-                               km_error *err)
+/* Two-sided: 0 of n sorted differences as far out as their nearer end, the observed one counted too. */
+static double two_sided(const double *sorted, int64_t n)
 {
-    int threads = settings->threads < resamples ? settings->threads : resamples;
-    double *sorted = NULL;
-    resampling r = {.patient = patient, .G = G, .seed = seed};
-    table t;
-    km_status status = table_open(&t, y, p, N, K, settings, err);
-    if (status != KM_OK)
-        goto exit;
-    if (resamples < 1) {
-        status = km_error_set(err, KM_VALUE, "resamples is %d, expected at least 1", resamples);
-        goto exit;
+    int64_t below = 0, above = 0;
+    for (int64_t i = 0; i < n; i++) {
+        below += sorted[i] <= 0;
+        above += sorted[i] >= 0;
     }
-    r.t = &t;
+    double p = 2.0 * (double)(1 + (below < above ? below : above)) / (double)(1 + n);
+    return n == 0 ? NAN : p < 1 ? p : 1;
+}
+
+/* Resampled values of one table, or of the difference of two; p_value may be NULL. */
+static km_status bootstrap(double *score, double *low, double *high, double *p_value, int64_t *count, const table *t,
+                           int tables, const uint32_t *patient, uint32_t G, int resamples, double level,
+                           uint64_t seed, km_metrics_hook *hook, void *context, km_error *err)
+{
+    if (resamples < 1)
+        return km_error_set(err, KM_VALUE, "resamples is %d, expected at least 1", resamples);
+    int64_t N = t->N;
+    int K = t->K, threads = t->settings->threads < resamples ? t->settings->threads : resamples;
+    km_status status = KM_OK;
+    resampling r = {.t = t, .tables = tables, .patient = patient, .G = G, .seed = seed};
+    double *sorted = malloc((size_t)resamples * sizeof *sorted);
     r.drawn = malloc((size_t)threads * G * sizeof *r.drawn);
     r.weight = malloc((size_t)threads * (size_t)N * sizeof *r.weight);
+    r.other = malloc((size_t)threads * (size_t)(K + 1) * sizeof *r.other);
     r.value = malloc((size_t)resamples * (size_t)(K + 1) * sizeof *r.value);
-    sorted = malloc((size_t)resamples * sizeof *sorted);
-    if (r.drawn == NULL || r.weight == NULL || r.value == NULL || sorted == NULL) {
+    if (r.drawn == NULL || r.weight == NULL || r.other == NULL || r.value == NULL || sorted == NULL) {
         status = km_error_set(err, KM_MEMORY, "out of memory: %d resamples of %lld recordings by %d classes", resamples,
                               (long long)N, K);
         goto exit;
     }
-    score_all(score, &t, t.ones);
-    for (int block = block_size(&t, threads); r.first < resamples; r.first += block) {
+    score_tables(score, r.other, t, tables, t->ones);
+    for (int block = block_size(t, threads); r.first < resamples; r.first += block) {
         if (hook != NULL && hook(context) != 0) {
             status = km_error_set(err, KM_STOPPED, "stopped after %d of %d resamples", r.first, resamples);
             goto exit;
@@ -388,14 +456,49 @@ km_status km_metrics_bootstrap(double *score, double *low, double *high, int64_t
         qsort(sorted, (size_t)n, sizeof *sorted, rising);
         low[k] = n > 0 ? percentile(sorted, n, (1 - level) / 2) : NAN;
         high[k] = n > 0 ? percentile(sorted, n, (1 + level) / 2) : NAN;
+        if (p_value != NULL)
+            p_value[k] = two_sided(sorted, n);
         count[k] = n;
     }
 
 exit:
     free(sorted);
     free(r.value);
+    free(r.other);
     free(r.weight);
     free(r.drawn);
+    return status;
+}
+
+km_status km_metrics_bootstrap(double *score, double *low, double *high, int64_t *count,
+                               const uint8_t *y, const double *p, const uint32_t *patient, uint32_t G,
+                               int64_t N, int K, int resamples, double level, uint64_t seed,
+                               const km_metrics_settings *settings, km_metrics_hook *hook, void *context,
+                               km_error *err)
+{
+    table t;
+    km_status status = table_open(&t, y, p, N, K, settings, err);
+    if (status == KM_OK)
+        status = bootstrap(score, low, high, NULL, count, &t, 1, patient, G, resamples, level, seed, hook, context,
+                           err);
     table_close(&t);
+    return status;
+}
+
+km_status km_metrics_paired(double *difference, double *low, double *high, double *p_value, int64_t *count,
+                            const uint8_t *y, const double *first, const double *second, const uint32_t *patient,
+                            uint32_t G, int64_t N, int K, int resamples, double level, uint64_t seed,
+                            const km_metrics_settings *first_settings, const km_metrics_settings *second_settings,
+                            km_metrics_hook *hook, void *context, km_error *err)
+{
+    table t[2] = {{0}, {0}};
+    km_status status = table_open(&t[0], y, first, N, K, first_settings, err);
+    if (status == KM_OK)
+        status = table_open(&t[1], y, second, N, K, second_settings, err);
+    if (status == KM_OK)
+        status = bootstrap(difference, low, high, p_value, count, t, 2, patient, G, resamples, level, seed, hook,
+                           context, err);
+    table_close(&t[0]);
+    table_close(&t[1]);
     return status;
 }

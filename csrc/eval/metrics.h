@@ -55,4 +55,25 @@ km_status km_metrics_bootstrap(double *score, double *low, double *high,        
                                const km_metrics_settings *settings,
                                km_metrics_hook *hook, void *context, km_error *err);
 
+/* As km_metrics_bootstrap, of the difference first - second of two models' scores on the same recordings. Both take
+ * the same draws; a class counts where both have a value, and difference[K] is the mean over those classes. Of n
+ * resampled differences d, p_value is min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (1 + n)): two-sided, never 0.   */
+km_status km_metrics_paired(double *difference, double *low, double *high, double *p_value, /* (K + 1) each */
+                            int64_t *count,                                         /* (K + 1)             */
+                            const uint8_t *y, const double *first, const double *second,    /* (N, K) each */
+                            const uint32_t *patient, uint32_t G,                    /* (N), 0 .. G - 1     */
+                            int64_t N, int K, int resamples, double level, uint64_t seed,
+                            const km_metrics_settings *first_settings,              /* the same, but for   */
+                            const km_metrics_settings *second_settings,             /* the thresholds      */
+                            km_metrics_hook *hook, void *context, km_error *err);
+
+/* One class at each of its distinct scores, falling: how many positives and negatives have at least this score.
+ * The arrays have room for N; points says how many were written.                                              */
+km_status km_metrics_curve(double *threshold, int64_t *positives, int64_t *negatives,   /* (N) each */
+                           int64_t *points, const uint8_t *y, const double *p, int64_t N, km_error *err);
+
+/* One class in the equal bins of KM_CALIBRATION_ERROR: recordings, positives and mean p of each bin, NaN for none. */
+km_status km_metrics_reliability(int64_t *recordings, int64_t *positives, double *mean,    /* (bins) each */
+                                 const uint8_t *y, const double *p, int64_t N, int bins, km_error *err);
+
 #endif

@@ -105,13 +105,56 @@ static int signals_hook(void *context)
     return stop;
 }
 
+/* Patients as numbers 0 .. G - 1, checked. */
+static const uint32_t *patients_check(PyObject *object, npy_intp N, unsigned int G)
+{
+    PyArrayObject *array = km_binding_array(object, "patient", NPY_UINT32, 1, &N);
+    if (array == NULL)
+        return NULL;
+    const uint32_t *patient = PyArray_DATA(array);
+    for (npy_intp i = 0; i < N; i++) {
+        if (patient[i] >= G) {
+            PyErr_Format(PyExc_ValueError, "patient[%zd] is %u, expected less than %u", (Py_ssize_t)i, patient[i], G);
+            return NULL;
+        }
+    }
+    return patient;
+}
+
+/* Columns of the answer, (K + 1) each: `reals` of float64, the last one of int64. */
+enum { MOST_COLUMNS = 5 };
+
+static int columns_open(PyObject **column, int reals, npy_intp length)
+{
+    int failed = 0;
+    for (int i = 0; i <= reals; i++) {
+        column[i] = km_binding_zeros(1, &length, i < reals ? NPY_FLOAT64 : NPY_INT64);
+        failed |= column[i] == NULL;
+    }
+    return failed ? -1 : 0;
+}
+
+static PyObject *columns_close(PyObject **column, int reals, int failed)
+{
+    PyObject *result = failed ? NULL : PyTuple_New(reals + 1);
+    for (int i = 0; i <= reals; i++) {
+        if (result != NULL)
+            PyTuple_SET_ITEM(result, i, column[i]);
+        else
+            Py_XDECREF(column[i]);
+    }
+    return result;
+}
+
+static void *data(PyObject *array) { return PyArray_DATA((PyArrayObject *)array); }
+
 static PyObject *metrics_bootstrap(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     (void)module;
     static char *names[] = {"y", "p", "patient", "patients", "resamples", "level", "seed", "metric", "threshold",
                             "bins", "threads", NULL};
-    PyObject *y_object, *p_object, *patient_object, *threshold;
-    PyArrayObject *y, *p, *patient;
+    PyObject *y_object, *p_object, *patient_object, *threshold, *column[MOST_COLUMNS];
+    PyArrayObject *y, *p;
     unsigned int G;
     unsigned long long seed;
     double level;
@@ -123,40 +166,130 @@ static PyObject *metrics_bootstrap(PyObject *module, PyObject *args, PyObject *k
         return NULL;
     if (outcomes_check(&y, &p, y_object, p_object) < 0)
         return NULL;
-    npy_intp N = PyArray_DIM(y, 0), K = PyArray_DIM(y, 1), columns = K + 1;
+    npy_intp N = PyArray_DIM(y, 0), K = PyArray_DIM(y, 1);
     if (settings_check(&settings, metric, threshold, K) < 0)
         return NULL;
-    patient = km_binding_array(patient_object, "patient", NPY_UINT32, 1, &N);
+    const uint32_t *patient = patients_check(patient_object, N, G);
     if (patient == NULL)
         return NULL;
-    for (npy_intp i = 0; i < N; i++) {
-        uint32_t id = ((const uint32_t *)PyArray_DATA(patient))[i];
-        if (id >= G)
-            return PyErr_Format(PyExc_ValueError, "patient[%zd] is %u, expected less than %u", (Py_ssize_t)i, id, G);
-    }
-    PyObject *score = km_binding_zeros(1, &columns, NPY_FLOAT64), *low = km_binding_zeros(1, &columns, NPY_FLOAT64);
-    PyObject *high = km_binding_zeros(1, &columns, NPY_FLOAT64), *count = km_binding_zeros(1, &columns, NPY_INT64);
-    PyObject *result = NULL;
-    if (score == NULL || low == NULL || high == NULL || count == NULL)
-        goto exit;
+    if (columns_open(column, 3, K + 1) < 0)
+        return columns_close(column, 3, 1);
     km_error err;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = km_metrics_bootstrap(PyArray_DATA((PyArrayObject *)score), PyArray_DATA((PyArrayObject *)low),
-                                  PyArray_DATA((PyArrayObject *)high), PyArray_DATA((PyArrayObject *)count),
-                                  PyArray_DATA(y), PyArray_DATA(p), PyArray_DATA(patient), G, N, (int)K, resamples,
-                                  level, seed, &settings, signals_hook, NULL, &err);
+    status = km_metrics_bootstrap(data(column[0]), data(column[1]), data(column[2]), data(column[3]),
+                                  PyArray_DATA(y), PyArray_DATA(p), patient, G, N, (int)K, resamples, level, seed,
+                                  &settings, signals_hook, NULL, &err);
     Py_END_ALLOW_THREADS
     if (status != KM_OK)
         km_binding_raise(&err);
-    else
-        result = PyTuple_Pack(4, score, low, high, count);
+    return columns_close(column, 3, status != KM_OK);
+}
 
-exit:
-    Py_XDECREF(score);
-    Py_XDECREF(low);
-    Py_XDECREF(high);
-    Py_XDECREF(count);
+static PyObject *metrics_paired(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"y", "first", "second", "patient", "patients", "resamples", "level", "seed", "metric",
+                            "first_threshold", "second_threshold", "bins", "threads", NULL};
+    PyObject *y_object, *first_object, *second_object, *patient_object, *thresholds[2], *column[MOST_COLUMNS];
+    PyArrayObject *y, *first, *second;
+    unsigned int G;
+    unsigned long long seed;
+    double level;
+    int metric, resamples;
+    km_metrics_settings settings[2] = {{0}, {0}};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOIidKiOOii", names, &y_object, &first_object, &second_object,
+                                     &patient_object, &G, &resamples, &level, &seed, &metric, &thresholds[0],
+                                     &thresholds[1], &settings[0].bins, &settings[0].threads))
+        return NULL;
+    if (outcomes_check(&y, &first, y_object, first_object) < 0)
+        return NULL;
+    second = km_binding_array(second_object, "second", NPY_FLOAT64, 2, PyArray_DIMS(y));
+    if (second == NULL)
+        return NULL;
+    npy_intp N = PyArray_DIM(y, 0), K = PyArray_DIM(y, 1);
+    settings[1] = settings[0];
+    if (settings_check(&settings[0], metric, thresholds[0], K) < 0
+        || settings_check(&settings[1], metric, thresholds[1], K) < 0)
+        return NULL;
+    const uint32_t *patient = patients_check(patient_object, N, G);
+    if (patient == NULL)
+        return NULL;
+    if (columns_open(column, 4, K + 1) < 0)
+        return columns_close(column, 4, 1);
+    km_error err;
+    km_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = km_metrics_paired(data(column[0]), data(column[1]), data(column[2]), data(column[3]), data(column[4]),
+                               PyArray_DATA(y), PyArray_DATA(first), PyArray_DATA(second), patient, G, N, (int)K,
+                               resamples, level, seed, &settings[0], &settings[1], signals_hook, NULL, &err);
+    Py_END_ALLOW_THREADS
+    if (status != KM_OK)
+        km_binding_raise(&err);
+    return columns_close(column, 4, status != KM_OK);
+}
+
+/* One class, (N): its curve, or its bins. */
+static PyObject *metrics_curve(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *y_object, *p_object;
+    if (!PyArg_ParseTuple(args, "OO:metrics_curve", &y_object, &p_object))
+        return NULL;
+    npy_intp N = -1;
+    PyArrayObject *y = km_binding_array(y_object, "y", NPY_UINT8, 1, &N);
+    if (y == NULL)
+        return NULL;
+    N = PyArray_DIM(y, 0);
+    PyArrayObject *p = km_binding_array(p_object, "p", NPY_FLOAT64, 1, &N);
+    if (p == NULL)
+        return NULL;
+    PyObject *threshold = km_binding_zeros(1, &N, NPY_FLOAT64), *positives = km_binding_zeros(1, &N, NPY_INT64);
+    PyObject *negatives = km_binding_zeros(1, &N, NPY_INT64), *result = NULL;
+    if (threshold != NULL && positives != NULL && negatives != NULL) {
+        km_error err;
+        int64_t points;
+        if (km_metrics_curve(data(threshold), data(positives), data(negatives), &points, PyArray_DATA(y),
+                             PyArray_DATA(p), N, &err) != KM_OK)
+            km_binding_raise(&err);
+        else
+            result = Py_BuildValue("OOOL", threshold, positives, negatives, (long long)points);
+    }
+    Py_XDECREF(threshold);
+    Py_XDECREF(positives);
+    Py_XDECREF(negatives);
+    return result;
+}
+
+static PyObject *metrics_reliability(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *y_object, *p_object;
+    int bins;
+    if (!PyArg_ParseTuple(args, "OOi:metrics_reliability", &y_object, &p_object, &bins))
+        return NULL;
+    npy_intp N = -1;
+    PyArrayObject *y = km_binding_array(y_object, "y", NPY_UINT8, 1, &N);
+    if (y == NULL)
+        return NULL;
+    N = PyArray_DIM(y, 0);
+    PyArrayObject *p = km_binding_array(p_object, "p", NPY_FLOAT64, 1, &N);
+    if (p == NULL)
+        return NULL;
+    npy_intp length = bins > 0 ? bins : 0;
+    PyObject *recordings = km_binding_zeros(1, &length, NPY_INT64), *positives = km_binding_zeros(1, &length, NPY_INT64);
+    PyObject *mean = km_binding_zeros(1, &length, NPY_FLOAT64), *result = NULL;
+    if (recordings != NULL && positives != NULL && mean != NULL) {
+        km_error err;
+        if (km_metrics_reliability(data(recordings), data(positives), data(mean), PyArray_DATA(y), PyArray_DATA(p), N,
+                                   bins, &err) != KM_OK)
+            km_binding_raise(&err);
+        else
+            result = PyTuple_Pack(3, recordings, positives, mean);
+    }
+    Py_XDECREF(recordings);
+    Py_XDECREF(positives);
+    Py_XDECREF(mean);
     return result;
 }
 
@@ -167,6 +300,12 @@ static PyMethodDef methods[] = {
      "For each class the threshold of its largest F1."},
     {"metrics_bootstrap", (PyCFunction)(void (*)(void))metrics_bootstrap, METH_VARARGS | METH_KEYWORDS,
      "A metric of each class and their mean: value, low and high end of the interval, resamples behind it."},
+    {"metrics_paired", (PyCFunction)(void (*)(void))metrics_paired, METH_VARARGS | METH_KEYWORDS,
+     "Difference of a metric of two models, each class and their mean: value, interval, p value, resamples behind it."},
+    {"metrics_curve", metrics_curve, METH_VARARGS,
+     "One class at each distinct score, falling: score, positives and negatives down to it, number of points."},
+    {"metrics_reliability", metrics_reliability, METH_VARARGS,
+     "One class in equal bins of its probabilities: recordings, positives, mean probability."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -69,6 +69,45 @@ static void test_bootstrap(void)
     CHECK(strstr(err.message, "of 10000 resamples") != NULL);
 }
 
+static void test_paired(void)
+{
+    const uint32_t patient[N] = {0, 0, 1, 2, 2, 3};
+    double other[N * K], difference[K + 1], low[K + 1], high[K + 1], p_value[K + 1], score[2][K + 1];
+    int64_t count[K + 1];
+    km_error err;
+    for (int i = 0; i < N * K; i++)
+        other[i] = 1 - p[i];
+    km_metrics_settings settings = {KM_ROC_AUC, NULL, 0, 2};
+    CHECK(km_metrics_paired(difference, low, high, p_value, count, y, p, other, patient, 4, N, K, 300, 0.95, 9, &settings,
+                            &settings, NULL, NULL, &err) == KM_OK);
+    CHECK(km_metrics_score(score[0], y, p, N, K, &settings, &err) == KM_OK);
+    CHECK(km_metrics_score(score[1], y, other, N, K, &settings, &err) == KM_OK);
+    CHECK(near(difference[0], score[0][0] - score[1][0]) && near(difference[K], difference[0]));
+    CHECK(low[0] < 0 && high[0] > 0 && p_value[0] > 0 && p_value[0] <= 1);
+    CHECK(isnan(difference[1]) && isnan(p_value[1]) && count[1] == 0 && count[0] > 250);
+    settings.threads = 0;
+    CHECK(km_metrics_paired(difference, low, high, p_value, count, y, p, other, patient, 4, N, K, 300, 0.95, 9, &settings,
+                            &settings, NULL, NULL, &err) == KM_VALUE);
+}
+
+static void test_curve(void)
+{
+    const uint8_t one[N] = {1, 0, 1, 0, 1, 0};
+    const double scores[N] = {0.9, 0.9, 0.5, 0.5, 0.1, 1.0};
+    double threshold[N], mean[2];
+    int64_t positives[N], negatives[N], points, recordings[2];
+    km_error err;
+    CHECK(km_metrics_curve(threshold, positives, negatives, &points, one, scores, N, &err) == KM_OK && points == 4);
+    CHECK(threshold[0] == 1.0 && threshold[1] == 0.9 && threshold[3] == 0.1);
+    CHECK(positives[0] == 0 && positives[1] == 1 && positives[2] == 2 && positives[3] == 3);
+    CHECK(negatives[0] == 1 && negatives[1] == 2 && negatives[3] == 3);
+    CHECK(km_metrics_curve(threshold, positives, negatives, &points, one, scores, 0, &err) == KM_VALUE);
+    CHECK(km_metrics_reliability(recordings, positives, mean, one, scores, N, 2, &err) == KM_OK);
+    CHECK(recordings[0] == 1 && recordings[1] == 5 && positives[0] == 1 && positives[1] == 2);
+    CHECK(near(mean[0], 0.1) && near(mean[1], 3.8 / 5));
+    CHECK(km_metrics_reliability(recordings, positives, mean, one, scores, N, 0, &err) == KM_VALUE);
+}
+
 static void test_bad_arguments(void)
 {
     double score[K + 1];
@@ -87,6 +126,8 @@ int main(void)
     test_values();
     test_threshold();
     test_bootstrap();
+    test_paired();
+    test_curve();
     test_bad_arguments();
     return check_result();
 }

@@ -51,3 +51,44 @@ def test_oracle_f1_is_the_maximum_over_the_precision_recall_curve():
         warnings.simplefilter("ignore")
         expected = np.nanmax(2 * precision * recall / (precision + recall))
     assert metrics.oracle_f1_score(y, p) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("grid", [None, 7])
+def test_curves(grid):
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(3)
+    y = (rng.random(400) < 0.3).astype(int)
+    p = rng.random(400) * 0.7 + 0.29 * y
+    p = p if grid is None else np.round(p * grid) / grid
+    for found, expected in zip(
+        metrics.roc_curve(y, p), sklearn.roc_curve(y, p, drop_intermediate=False), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    precision, recall, threshold = sklearn.precision_recall_curve(y, p)  # rising thresholds, and (1, 0) last
+    for found, expected in zip(
+        metrics.precision_recall_curve(y, p), (precision[:-1], recall[:-1], threshold), strict=True
+    ):
+        np.testing.assert_allclose(found, expected[::-1], rtol=1e-12)
+    mean, share, count = metrics.calibration_curve(y, p, bins=10)
+    if grid is None:  # scikit-learn puts scores on an edge into the bin below
+        expected_share, expected_mean = calibration_curve(y, p, n_bins=10)
+        np.testing.assert_allclose(share[count > 0], expected_share)
+        np.testing.assert_allclose(mean[count > 0], expected_mean)
+
+
+def test_bootstrap_with_scikit_learns_scores():
+    """The interval of single recordings, computed with scikit-learn on other draws: the same but for chance."""
+    rng = np.random.default_rng(5)
+    y = (rng.random((300, 2)) < 0.3).astype(int)
+    first, second = (signal * y + rng.normal(size=y.shape) for signal in (1.0, 0.5))
+    values = []
+    for _ in range(1500):
+        rows = rng.integers(0, 300, 300)
+        values.append([sklearn.roc_auc_score(y[rows], p[rows]) for p in (first, second)])
+    values = np.array(values)
+    found = metrics.bootstrap(y, first, n=4000)
+    assert (found.low, found.high) == pytest.approx(np.percentile(values[:, 0], [2.5, 97.5]), abs=0.006)
+    paired = metrics.paired_bootstrap(y, first, second, n=4000)
+    difference = values[:, 0] - values[:, 1]
+    assert (paired.low, paired.high) == pytest.approx(np.percentile(difference, [2.5, 97.5]), abs=0.008)
