@@ -411,7 +411,8 @@ class KMERL:
                                  f"{self.config_.text_width}")
         self._encoder = encoder
 
-    def predict_proba(self, x, classes, leads=None, fs=None, *, details=False, windows="all", method=None):
+    def predict_proba(self, x, classes, leads=None, fs=None, *, details=False, windows="all", method=None,
+                      prompts=None):
         """Probability of each class, zero-shot, from whatever leads there are (Sec. 2.5, App. D.3).
 
         Parameters
@@ -432,6 +433,9 @@ class KMERL:
         method : {None, "query", "cosine", "both"}
             The query network, the cosine in contrast space as ``(1 + cos) / 2``, or their mean. None: the query
             network where the model was trained with it, else the cosine.
+        prompts : dict of str to str, optional
+            For the cosine: ``{class: text}``, the text that stands for each class in place of its name (such as
+            MERL's CKEPE prompts); texts that are not known need `text_encoder`.
 
         Returns
         -------
@@ -452,7 +456,8 @@ class KMERL:
         texts = _class_list(classes)
         records, count, single = iter_records(x, leads, fs)
         asked = self._class_set(texts, "query") if method != "cosine" else None
-        text = self._class_set(texts, "contrast") if method != "query" else None
+        described = texts if prompts is None else _prompt_list(prompts, texts, method)
+        text = self._class_set(described, "contrast") if method != "query" else None
         probabilities = np.empty((count, len(texts)), np.float32)
         about = []
         for part in self._parts(records, windows):
@@ -750,6 +755,23 @@ def _class_list(classes):
         if not text.strip():
             raise ValueError(f"classes[{i}] is an empty text")
     return classes
+
+
+def _prompt_list(prompts, texts, method):
+    """The text of each class."""
+    if not hasattr(prompts, "keys"):
+        raise TypeError(f"prompts must be a mapping of classes to texts, got {type(prompts).__name__}")
+    if method == "query":
+        raise ValueError("prompts stand for classes in the cosine: they need method='cosine' or 'both'")
+    missing = [text for text in texts if text not in prompts]
+    if missing:
+        raise ValueError(f"prompts has no text for {', '.join(map(repr, missing[:5]))}"
+                         + (f" and {len(missing) - 5} more" if len(missing) > 5 else ""))
+    found = [prompts[text] for text in texts]
+    for text, prompt in zip(texts, found, strict=True):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise ValueError(f"prompts[{text!r}] is {prompt!r:.80}, expected a text")
+    return found
 
 
 def _lead_names(sets):

@@ -222,3 +222,30 @@ def test_untrained_knows_the_names_and_nothing_else(model, records):
     assert np.array_equal(answers[1], answers[2])
     assert not np.array_equal(answers[0], answers[1]) and not np.array_equal(answers[1], answers[3])
     assert all(np.array_equal(array, before[name]) for name, array in model.parameters().items())
+
+
+def test_prompts_stand_for_classes_in_the_cosine(model, records):
+    prompts = {"atrial fibrillation": "absent p waves, irregular", "sinus rhythm": "regular p waves",
+               "left bundle branch block": "broad notched r", "another": "not asked"}
+    with pytest.raises(ValueError, match="does not know 'absent p waves, irregular'"):
+        model.predict_proba(records, CLASSES, method="cosine", prompts=prompts)
+    model.text_encoder = HashEncoder()
+    try:
+        cosine = model.predict_proba(records, CLASSES, method="cosine", prompts=prompts)
+        assert np.array_equal(cosine, model.predict_proba(records, [prompts[c] for c in CLASSES], method="cosine"))
+        both = model.predict_proba(records, CLASSES, method="both", prompts=prompts)
+        query = model.predict_proba(records, CLASSES, method="query")
+        assert np.allclose(both, (cosine + query) / 2, atol=1e-6)
+    finally:
+        model.text_encoder = None
+
+
+@pytest.mark.parametrize("prompts, method, error, words", [
+    ({c: "x" for c in CLASSES}, "query", ValueError, "need method='cosine' or 'both'"),
+    ({"sinus rhythm": "x"}, "cosine", ValueError, "no text for 'atrial fibrillation', 'left bundle branch block'"),
+    ({c: " " for c in CLASSES}, "cosine", ValueError, r"prompts\['atrial fibrillation'\] is ' ', expected a text"),
+    (["x"] * 3, "both", TypeError, "prompts must be a mapping of classes to texts, got list"),
+])
+def test_bad_prompts(model, records, prompts, method, error, words):
+    with pytest.raises(error, match=words):
+        model.predict_proba(records, CLASSES, method=method, prompts=prompts)

@@ -38,3 +38,27 @@ void km_answer_average(km_real *out, const km_real *x, const int64_t *owner, con
         first = last;
     }
 }
+
+static double dot(const km_real *a, const km_real *b, int D)
+{
+    double sum = 0;
+    for (int d = 0; d < D; d++)
+        sum += (double)a[d] * b[d];
+    return sum;
+}
+
+void km_answer_nearest(double *cosine, int64_t *nearest, const km_real *x, const km_real *y, int n, int m, int D)
+{
+    for (int i = 0; i < n; i++) {
+        const km_real *a = x + (size_t)i * D;
+        nearest[i] = -1;
+        for (int j = 0; j < m; j++) {
+            const km_real *b = y + (size_t)j * D;
+            double lengths = sqrt(dot(a, a, D) * dot(b, b, D)), c = lengths > 0 ? dot(a, b, D) / lengths : 0;
+            if (nearest[i] < 0 || c > cosine[i]) {
+                cosine[i] = c;
+                nearest[i] = j;
+            }
+        }
+    }
+}

@@ -16,4 +16,8 @@ void km_answer_cosine(km_real *p, const km_real *ecg, const km_real *text, int n
 void km_answer_average(km_real *out, const km_real *x, const int64_t *owner, const int32_t *segments, int n, int count,
                        int C);
 
+/* For each of n rows x (n, D) the most similar of m rows y (m, D) >= 1: its cosine and number, the first of equals.
+ * A row of zeros has cosine 0 to everything.                                                                     */
+void km_answer_nearest(double *cosine, int64_t *nearest, const km_real *x, const km_real *y, int n, int m, int D);
+
 #endif

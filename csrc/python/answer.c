@@ -78,11 +78,42 @@ static PyObject *average(PyObject *module, PyObject *args)
     return out;
 }
 
+static PyObject *nearest(PyObject *module, PyObject *args)
+{
+    PyObject *x_argument, *y_argument;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO:nearest", &x_argument, &y_argument))
+        return NULL;
+    npy_intp any[2] = {-1, -1};
+    PyArrayObject *x = km_binding_array(x_argument, "x", KM_NPY_REAL, 2, any);
+    if (x == NULL)
+        return NULL;
+    npy_intp like[2] = {-1, PyArray_DIM(x, 1)}, n = PyArray_DIM(x, 0);
+    PyArrayObject *y = km_binding_array(y_argument, "y", KM_NPY_REAL, 2, like);
+    if (y == NULL)
+        return NULL;
+    if (PyArray_DIM(y, 0) < 1) {
+        PyErr_SetString(PyExc_ValueError, "y has no rows, expected at least 1");
+        return NULL;
+    }
+    PyObject *cosine = km_binding_zeros(1, &n, NPY_FLOAT64), *which = km_binding_zeros(1, &n, NPY_INT64);
+    PyObject *result = NULL;
+    if (cosine != NULL && which != NULL) {
+        km_answer_nearest(PyArray_DATA((PyArrayObject *)cosine), PyArray_DATA((PyArrayObject *)which), PyArray_DATA(x),
+                          PyArray_DATA(y), (int)n, (int)PyArray_DIM(y, 0), (int)like[1]);
+        result = PyTuple_Pack(2, cosine, which);
+    }
+    Py_XDECREF(cosine);
+    Py_XDECREF(which);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"sigmoid", sigmoid, METH_O, "1 / (1 + exp(-logits)), (n, Q)."},
     {"cosine_probability", cosine, METH_VARARGS, "(1 + cos) / 2 of unit rows ecg (n, J) and text (Q, J): (n, Q)."},
     {"average_windows", average, METH_VARARGS,
      "Mean of the rows of x (n, C), weighted by segments (n), by owner (n), 0 .. count - 1 ascending."},
+    {"nearest", nearest, METH_VARARGS, "The most similar row of y (m, D) to each row of x (n, D): cosine, number."},
     {NULL, NULL, 0, NULL},
 };
 
