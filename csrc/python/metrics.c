@@ -277,7 +277,8 @@ static PyObject *metrics_reliability(PyObject *module, PyObject *args)
     if (p == NULL)
         return NULL;
     npy_intp length = bins > 0 ? bins : 0;
-    PyObject *recordings = km_binding_zeros(1, &length, NPY_INT64), *positives = km_binding_zeros(1, &length, NPY_INT64);
+    PyObject *recordings = km_binding_zeros(1, &length, NPY_INT64);
+    PyObject *positives = km_binding_zeros(1, &length, NPY_INT64);
     PyObject *mean = km_binding_zeros(1, &length, NPY_FLOAT64), *result = NULL;
     if (recordings != NULL && positives != NULL && mean != NULL) {
         km_error err;
