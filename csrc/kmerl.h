@@ -43,5 +43,6 @@
 
 #include "eval/answer.h"        /* logits to probabilities                                             */
 #include "eval/metrics.h"       /* AUROC and its kin, bootstrap                                        */
+#include "eval/probe.h"         /* a linear layer on frozen features                                   */
 
 #endif

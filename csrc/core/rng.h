@@ -16,7 +16,8 @@ typedef enum km_stream {
     KM_STREAM_DROPOUT,      /* a: step, b: recording and site                             */
     KM_STREAM_BOOTSTRAP,    /* a: resample                                                */
     KM_STREAM_SPLIT,        /* a: patient                                                 */
-    KM_STREAM_SIMULATE      /* a: recording                                               */
+    KM_STREAM_SIMULATE,     /* a: recording                                               */
+    KM_STREAM_PROBE         /* a: epoch; 0: first weights, b: class                       */
 } km_stream;
 
 typedef struct km_rng {

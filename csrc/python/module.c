@@ -11,6 +11,7 @@
     X(metrics)         \
     X(model)           \
     X(operations)      \
+    X(probe)           \
     X(record)          \
     X(sampler)         \
     X(simulate)        \
