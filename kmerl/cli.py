@@ -639,6 +639,14 @@ def _evaluate_options(parser):
     )
     add("--sweep", action="store_true", help="the first 1, 2, ... 12 leads, and each single one")
     add(
+        "--method",
+        choices=("zero-shot", "linear-probe"),
+        default="zero-shot",
+        help="ask for the classes by name (default), or train a linear layer on the frozen encoder",
+    )
+    add("--fraction", metavar="F", type=float, help="of the training recordings, of a probe (default: 1; sweep: 0.01)")
+    add("--seeds", metavar="N", type=int, help="repeat a probe N times: mean and standard deviation")
+    add(
         "--part",
         choices=("test", "validation", "train", "all"),
         help="default: test; all where there is none",
@@ -653,7 +661,8 @@ def _evaluate_options(parser):
 
 
 def _evaluate(arguments):
-    """Ask a model for every class of a labelled data set and measure, with intervals over patients."""
+    """Ask a model for every class of a labelled data set, or train a linear probe, and measure, with intervals over
+    patients."""
     from kmerl import evaluate
 
     for path in arguments.out:
@@ -661,11 +670,17 @@ def _evaluate(arguments):
             arguments.parser.error(f"--out {path}: expected .json, .md, .csv, .png, .pdf or .svg")
         if path.lower().endswith(".csv") and arguments.sweep:
             arguments.parser.error(f"--out {path}: scores are written without --sweep only")
+    probe = {name: getattr(arguments, name) for name in ("fraction", "seeds") if getattr(arguments, name) is not None}
+    if probe and arguments.method == "zero-shot":
+        arguments.parser.error(f"--{next(iter(probe))} goes with --method linear-probe")
     model, dataset = _model(arguments), _dataset(arguments)
-    options = {name: getattr(arguments, name) for name in ("part", "resamples", "seed")}
+    options = {**probe, **{name: getattr(arguments, name) for name in ("part", "resamples", "seed")}}
     options["progress"] = not arguments.quiet
     if arguments.sweep:
-        found = evaluate.lead_sweep(model, dataset, single=True, **options)
+        method = arguments.method.replace("-", "_")
+        found = evaluate.lead_sweep(model, dataset, method=method, single=True, **options)
+    elif arguments.method == "linear-probe":
+        found = evaluate.linear_probe(model, dataset, leads=arguments.leads, **options)
     else:
         found = evaluate.zero_shot(model, dataset, arguments.leads, **options)
     print(found.to_json().rstrip() if arguments.json else found.table())
@@ -887,7 +902,7 @@ VERBS = {
         lambda a: f"{a.out}/last.safetensors is kept, the same command goes on",
     ),
     "predict": ("probabilities of classes for recordings", _predict_options, _predict, _nothing),
-    "evaluate": ("zero-shot figures on a labelled data set", _evaluate_options, _evaluate, _nothing),
+    "evaluate": ("figures on a labelled data set, zero-shot or by a probe", _evaluate_options, _evaluate, _nothing),
     "plot": ("a recording on ECG paper, with attention", _plot_options, _plot, _nothing),
     "info": ("what a file or folder is", _info_options, _info, _nothing),
 }

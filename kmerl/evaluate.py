@@ -1,4 +1,4 @@
-"""Zero-shot evaluation of a model on a labelled data set, with any leads (SPEC 9).
+"""Evaluation of a model on a labelled data set, with any leads (SPEC 9): zero-shot, and by a linear probe.
 
 A class is asked by its name, its score is the model's probability. Every figure comes with a bootstrap
 interval over patients; what was left out is listed in the report.
@@ -9,16 +9,11 @@ import warnings
 import numpy as np
 
 from kmerl import metrics as _metrics
-from kmerl.leads import LEADS, ORDERS, lead_ids
+from kmerl.probe import linear_probe, probes
 from kmerl.report import Report, Sweep, describe, measure
+from kmerl.scoring import PAPER_ORDER, chosen_leads, name_of, score, whole
 
-__all__ = ["PAPER_ORDER", "Report", "Sweep", "answers", "lead_sweep", "zero_shot"]
-
-# Fig. 6 of the paper adds leads in this order.
-PAPER_ORDER = tuple(ORDERS["paper"])
-
-PATIENCE = 16  # a model that refuses so many recordings and takes none is asked no more
-
+__all__ = ["PAPER_ORDER", "Report", "Sweep", "lead_sweep", "linear_probe", "zero_shot"]
 
 def zero_shot(model, dataset, leads=12, *, part=None, resamples=1000, seed=0, batch_size=64, progress=True):
     """Score every recording of a data set for every one of its classes, by name, and measure.
@@ -59,7 +54,7 @@ def zero_shot(model, dataset, leads=12, *, part=None, resamples=1000, seed=0, ba
     UserWarning
         Recordings that could not be scored: listed in ``report.skipped`` with the reason.
     """
-    chosen = _leads(leads)
+    chosen = chosen_leads(leads)
     (report,) = _evaluate(model, dataset, [chosen], part, resamples, seed, batch_size, progress)
     return report
 
@@ -69,23 +64,31 @@ def lead_sweep(
     dataset,
     k=range(1, 13),
     *,
+    method="zero_shot",
+    fraction=None,
+    seeds=None,
     single=False,
     part=None,
     resamples=1000,
     seed=0,
-    batch_size=64,
+    batch_size=None,
     progress=True,
 ):
-    """`zero_shot` with the first k leads of the paper's order, for each k; recordings are read once.
+    """`zero_shot` or `linear_probe` with the first k leads of the paper's order, for each k; recordings are read once.
 
     Parameters
     ----------
     k : iterable of int
         Numbers of leads, 1 to 12.
+    method : {"zero_shot", "linear_probe"}
+    fraction, seeds
+        As in `linear_probe`, and only with it; the fraction is 0.01 by default, as in Fig. 6b.
     single : bool
         Each single lead too.
-    model, dataset, part, resamples, seed, batch_size, progress
-        As in `zero_shot`.
+    batch_size
+        As in `zero_shot`, and only with it.
+    model, dataset, part, resamples, seed, progress
+        As in `zero_shot` or `linear_probe`.
 
     Returns
     -------
@@ -94,44 +97,24 @@ def lead_sweep(
     counts = list(k) if not isinstance(k, (int, np.integer)) else [k]
     if not counts:
         raise ValueError("k is empty, expected numbers of leads, 1 to 12")
-    sets = [_leads(count) for count in counts] + ([(lead,) for lead in PAPER_ORDER] if single else [])
-    reports = _evaluate(model, dataset, sets, part, resamples, seed, batch_size, progress)
+    sets = [chosen_leads(count) for count in counts] + ([(lead,) for lead in PAPER_ORDER] if single else [])
+    if method == "zero_shot":
+        if fraction is not None or seeds is not None:
+            raise ValueError('fraction and seeds belong to method="linear_probe"')
+        batch_size = 64 if batch_size is None else batch_size
+        reports = _evaluate(model, dataset, sets, part, resamples, seed, batch_size, progress)
+    elif method == "linear_probe":
+        if batch_size is not None:
+            raise ValueError('batch_size belongs to method="zero_shot"; a probe of other settings is linear_probe')
+        options = {"fraction": 0.01 if fraction is None else fraction, "seed": seed, "seeds": seeds, "part": part}
+        reports = probes(model, dataset, sets, **options, resamples=resamples, progress=progress)
+    else:
+        raise ValueError(f"method is {method!r}, expected zero_shot or linear_probe")
     return Sweep(
         counts,
         reports[: len(counts)],
         dict(zip(PAPER_ORDER, reports[len(counts) :], strict=True)) if single else {},
     )
-
-
-def answers(model, records, classes):
-    """Probabilities for each recording, or why it has none: one that cannot be scored does not spoil its
-    batch.
-
-    Parameters
-    ----------
-    model : KMERL
-        Anything with ``predict_proba(records, classes) -> (n, classes)``.
-    records : dict
-        ``{key: Record}``.
-    classes : list of str
-
-    Returns
-    -------
-    dict
-        ``{key: ndarray (classes,) or ValueError}``.
-    """
-    if not records:
-        return {}
-    try:
-        scores = model.predict_proba(list(records.values()), classes)
-        return dict(zip(records, _checked(scores, len(records), classes), strict=True))
-    except ValueError as error:
-        if len(records) == 1:
-            return dict.fromkeys(records, error)
-    found = {}
-    for key, record in records.items():
-        found.update(answers(model, {key: record}, classes))
-    return found
 
 
 # ---- Scoring ----
@@ -142,13 +125,19 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
         raise TypeError(f"model is {type(model).__name__}, expected a model with predict_proba")
     if not hasattr(dataset, "split") or not hasattr(dataset, "labels"):
         raise TypeError(f"dataset is {type(dataset).__name__}, expected a kmerl.datasets.Dataset")
-    for name, value in (("resamples", resamples), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} is {value!r}, expected a whole number above 0")
+    resamples, batch_size = whole(resamples, "resamples"), whole(batch_size, "batch_size")
     indices, part, notes = _part(dataset, part)
     validation = dataset.split["validation"] if part == "test" else indices[:0]
     together = np.concatenate([indices, validation]).astype(np.int64)
-    scored = _score(model, dataset, lead_sets, together, batch_size, progress)
+    scored = score(
+        lambda records: model.predict_proba(records, dataset.classes),
+        len(dataset.classes),
+        dataset,
+        lead_sets,
+        together,
+        batch_size=batch_size,
+        progress=progress,
+    )
     reports, described = [], describe(model)
     for leads, (scores, reasons, fewer) in zip(lead_sets, scored, strict=True):
         known = np.array([reason is None for reason in reasons])
@@ -178,7 +167,7 @@ def _evaluate(model, dataset, lead_sets, part, resamples, seed, batch_size, prog
                 part=part,
                 resamples=resamples,
                 seed=seed,
-                skipped=[(_name(dataset, i), why) for i, why in zip(together, reasons, strict=True) if why],
+                skipped=[(name_of(dataset, i), why) for i, why in zip(together, reasons, strict=True) if why],
                 notes=about,
             )
         )
@@ -222,71 +211,3 @@ def _part(dataset, part):
     return indices, part, notes
 
 
-def _score(model, dataset, lead_sets, indices, batch_size, progress):
-    """For each set of leads: scores (n, classes), why a recording has none (n), how many lack some of the
-    leads."""
-    from kmerl.progress import Progress
-
-    shape = (len(lead_sets), len(indices), len(dataset.classes))
-    scores = np.full(shape, np.nan, np.float32)
-    reasons = [[None] * len(indices) for _ in lead_sets]
-    fewer = [0] * len(lead_sets)
-    refused = 0
-    with Progress(len(indices) * len(lead_sets), dataset.name, "recordings", show=progress) as bar:
-        for begin in range(0, len(indices), batch_size):
-            places = range(begin, min(begin + batch_size, len(indices)))
-            records = {}
-            for place in places:
-                try:
-                    records[place] = dataset[indices[place]]
-                except (ValueError, OSError) as error:
-                    for reason in reasons:
-                        reason[place] = str(error)
-            for s, leads in enumerate(lead_sets):
-                given = {}
-                for place, record in records.items():
-                    cut = _cut(record, leads)
-                    if cut is None:
-                        reasons[s][place] = f"has none of the leads {' '.join(leads)}"
-                    else:
-                        given[place] = cut
-                        fewer[s] += len(cut.leads) < len(leads)
-                for place, answer in answers(model, given, dataset.classes).items():
-                    if isinstance(answer, Exception):
-                        reasons[s][place] = str(answer)
-                        refused += 1
-                        if refused == PATIENCE and np.isnan(scores).all():
-                            raise answer  # not the recordings' fault
-                    else:
-                        scores[s, place] = answer
-                bar.update(len(places))
-    return list(zip(scores, reasons, fewer, strict=True))
-
-
-def _checked(scores, n, classes):
-    scores = np.asarray(scores)
-    if scores.shape != (n, len(classes)):
-        raise TypeError(f"predict_proba returned shape {scores.shape}, expected ({n}, {len(classes)})")
-    if not np.isfinite(scores).all():
-        raise ValueError("predict_proba returned NaN or infinite scores")
-    return scores
-
-
-def _cut(record, leads):
-    """The record with only these leads, in this order; None where it has none of them."""
-    present = [lead for lead in leads if lead in record.leads]
-    return record.select(present) if present else None
-
-
-def _leads(leads):
-    if isinstance(leads, (int, np.integer)) and not isinstance(leads, bool):
-        if not 1 <= leads <= len(PAPER_ORDER):
-            raise ValueError(
-                f"leads is {leads}, expected a number from 1 to {len(PAPER_ORDER)} or lead names"
-            )
-        return PAPER_ORDER[:leads]
-    return tuple(LEADS[i] for i in lead_ids(leads))
-
-
-def _name(dataset, index):
-    return str(dataset.paths[index]).replace("\\", "/").rsplit("/", 1)[-1]

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small import TINY
 from test_datasets import write_folder, write_record
 
 import kmerl
@@ -432,6 +433,23 @@ def test_evaluate_sweep(run, folder, model):
     assert result.code == 0, result.err
     assert sum(line.startswith("I ") for line in result.lines) == 13  # k = 1 to 12, and lead I alone
     assert result.lines[-1] == "next: kmerl evaluate best.safetensors mine"
+
+
+def test_evaluate_by_probe(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kmerl.KMERL(**TINY).initialize(8).save("tiny.safetensors")
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 6
+    write_folder(tmp_path / "mine", [f"r{i},p{i // 2},{part},{i % 2},{i % 3 // 2}" for i, part in enumerate(parts)])
+    result = run("evaluate tiny.safetensors mine --method linear-probe --leads 2 --resamples 20 --seeds 2 -q")
+    assert result.code == 0, result.err
+    assert result.lines[0] == "Linear probe: mine, test, 2 leads (I II), 100 % of the training recordings"
+    assert any(line.startswith("random encoder") for line in result.lines)
+    assert any(line.startswith("Over seeds 0, 1:") for line in result.lines)
+    result = run("evaluate tiny.safetensors mine --method linear-probe --sweep --fraction 1 --resamples 20 -q")
+    assert result.code == 0, result.err
+    assert result.lines[0].startswith("Linear probe by number of leads: mine, test")
+    result = run("evaluate tiny.safetensors mine --fraction 1")
+    assert result.code == 2 and "--fraction goes with --method linear-probe" in result.err
 
 
 def test_evaluate_finds_out_what_the_folder_is(run, tmp_path, monkeypatch, model):

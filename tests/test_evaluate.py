@@ -284,7 +284,7 @@ def test_bad_answers_of_a_model():
     with pytest.raises(TypeError, match=r"predict_proba returned shape \(60, 2\)|returned shape \(64, 2\)"):
         run(model, dataset)
     table[:] = np.nan
-    with pytest.raises(ValueError, match="predict_proba returned NaN"):
+    with pytest.raises(ValueError, match="the model returned NaN"):
         run(Model(table), dataset)
 
 

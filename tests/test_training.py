@@ -65,10 +65,10 @@ def whole(store, tmp_path_factory):
 # ------------------------------------------------------------------------------------------- what a step is
 
 
-def order_of(epoch, seed, train):
+def order_of(epoch, seed, train, stream=STREAM_ORDER):
     """Fisher-Yates from the counter-based generator, as csrc/core/rng.h has it."""
     order = list(train)
-    numbers = iter(philox_twin(seed, STREAM_ORDER, epoch, 2 * len(order)))
+    numbers = iter(philox_twin(seed, stream, epoch, 2 * len(order)))
     for i in range(len(order) - 1, 0, -1):
         number = next(numbers)
         while number < 2**32 % (i + 1):
