@@ -207,10 +207,20 @@ static bool is_above(const km_above *above, int32_t upper, int32_t lower)
     return false;
 }
 
+/* Is the match parted by a comma from its context ("infarct, old")? */
+static bool crosses_comma(const km_labels *labels, const km_match *match)
+{
+    int64_t to = match->first + 63 - __builtin_clzll(match->mask | match->context);
+    for (int64_t t = match->first + __builtin_ctzll(match->mask | match->context) + 1; t <= to; t++)
+        if (labels->token[t].before & KM_BREAK_COMMA)
+            return true;
+    return false;
+}
+
 /* Does b take a's place? A longer match does, unless a is the superclass of what b names ("atrial fibrillation
  * with rapid ventricular response"), or b a remark that leaves what it contains alone; of two over the same
- * words a decoy does, and the first of two for the same entity.                                          */
-static bool displaces(const km_above *above, const km_match *b, const km_match *a, bool earlier)
+ * words a decoy does, and of two for the same entity the first, or the one on this side of a comma.      */
+static bool displaces(const km_labels *labels, const km_match *b, const km_match *a, bool earlier)
 {
     if (!within(a, b))
         return false;
@@ -219,10 +229,13 @@ static bool displaces(const km_above *above, const km_match *b, const km_match *
     if (one->kind == KM_PHRASE_REMARK && one->side != 0 && other->kind != KM_PHRASE_REMARK)
         return false;
     if (!within(b, a))
-        return !(both_entities && is_above(above, other->target, one->target));
+        return !(both_entities && is_above(&labels->above, other->target, one->target));
     if (one->kind == KM_PHRASE_DECOY)
         return other->kind != KM_PHRASE_DECOY || earlier;
-    return earlier && one->kind == other->kind && one->target == other->target && one->side == other->side;
+    if (one->kind != other->kind || one->target != other->target || one->side != other->side)
+        return false;
+    bool comma = (a->context | b->context) != 0 && crosses_comma(labels, a);
+    return comma == ((a->context | b->context) != 0 && crosses_comma(labels, b)) ? earlier : comma;
 }
 
 /* Sorts what stands of the sentence's matches into findings and cues. Returns whether a remark stands. */
@@ -243,9 +256,9 @@ static km_status sort_out(km_labels *labels, bool *remark, km_error *err)
         const km_match *a = &labels->matches[i];
         bool stands = true;
         for (int64_t j = i + 1; stands && j < n && labels->matches[j].first <= a->to; j++)
-            stands = !displaces(&labels->above, &labels->matches[j], a, false);
+            stands = !displaces(labels, &labels->matches[j], a, false);
         for (int64_t j = i - 1; stands && j >= 0 && labels->matches[j].first + 64 > a->first; j--)
-            stands = !displaces(&labels->above, &labels->matches[j], a, true);
+            stands = !displaces(labels, &labels->matches[j], a, true);
         if (!stands)
             continue;
         for (int64_t t = a->from; t <= a->to; t++)
