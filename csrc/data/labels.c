@@ -222,10 +222,11 @@ static bool crosses_comma(const km_labels *labels, const km_match *match)
  * words a decoy does, and of two for the same entity the first, or the one on this side of a comma.      */
 static bool displaces(const km_labels *labels, const km_match *b, const km_match *a, bool earlier)
 {
-    if (!within(a, b))
-        return false;
     const km_phrase *one = b->phrase, *other = a->phrase;
     bool both_entities = one->kind == KM_PHRASE_ENTITY && other->kind == KM_PHRASE_ENTITY;
+    if (!within(a, b))      /* "anterior ST changes, anterior injury": the injury's own region is the nearer one */
+        return both_entities && one->target == other->target && b->from >= a->from && b->to <= a->to
+               && b->to - b->from < a->to - a->from && share(a, a->mask, b) && !within(b, a);
     if (one->kind == KM_PHRASE_REMARK && one->side != 0 && other->kind != KM_PHRASE_REMARK)
         return false;
     if (!within(b, a))
@@ -431,15 +432,15 @@ static void decide(km_labels *labels)
     for (int64_t c = 0; c < labels->cue_count; c++) {
         const km_match *cue = &labels->cue[c].match;
         int32_t status = cue->phrase->kind == KM_PHRASE_NEGATION ? KM_NEGATED : KM_HEDGED;
-        bool inside = false;
+        const km_match *around = NULL;      /* "T waves are not inverted": that, and what shares its words */
         for (int64_t k = 0; k < labels->found_count; k++) {
             const km_match *match = &labels->found[k].match;
-            if (match->from < cue->from && match->to > cue->to) {
+            if (match->from < cue->from && match->to > cue->to)
+                around = match;
+            if (around != NULL && (match == around || (match->from > cue->to && share(match, match->mask, around))))
                 mark(&labels->found[k], status);
-                inside = true;
-            }
         }
-        if (inside)
+        if (around != NULL)
             continue;
         switch (cue->phrase->side) {
         case KM_SIDE_RIGHT:
