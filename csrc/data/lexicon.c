@@ -662,13 +662,17 @@ static void reached(walk *w, int32_t at, uint64_t mask, uint64_t context)
 
 static void follow(walk *w, int32_t at, int64_t position, uint64_t mask, uint64_t context, int fillers);
 
-/* Takes the edges of `at` that the tokens position to last, read as `id`, allow. */
-static void take(walk *w, int32_t at, int32_t id, int64_t position, int64_t last, uint64_t mask, uint64_t context)
+/* Takes the edges of `at` that the tokens position to last, read as `id`, allow. comma: the fillers before them
+ * hold one; what a finding needs after it stands on this side ("no acute changes, old infarct").           */
+static void take(walk *w, int32_t at, int32_t id, int64_t position, int64_t last, uint64_t mask, uint64_t context,
+                 bool comma)
 {
     const km_lexicon *lexicon = w->lexicon;
     uint64_t bits = (~(uint64_t)0 >> (63 - (last - position))) << (position - w->first);
     for (int is_context = 0; is_context < 2; is_context++) {
         if (!(is_context ? lexicon->nodes[at].context : lexicon->nodes[at].plain))
+            continue;
+        if (is_context && comma && mask != 0)
             continue;
         int32_t to = map_get(&lexicon->edges, edge(at, id, is_context), 0);
         if (to == 0)
@@ -689,6 +693,7 @@ static void follow(walk *w, int32_t at, int64_t position, uint64_t mask, uint64_
     const km_sentence *sentence = w->sentence;
     const node *here = &lexicon->nodes[at];
     const int allowed = fillers;
+    bool comma = false;
     for (;; position++, fillers--) {
         if (position >= sentence->end) {
             int32_t to = here->marks ? map_get(&lexicon->edges, edge(at, MARK_END, 0), 0) : 0;
@@ -700,16 +705,17 @@ static void follow(walk *w, int32_t at, int64_t position, uint64_t mask, uint64_
             return;
         if (fillers < allowed && sentence->tokens[position].before & KM_BREAK_COLON)
             return;                         /* what follows a colon is said of something else */
+        comma |= allowed > 0 && sentence->tokens[position].before & KM_BREAK_COMMA;
         const km_word *word = &sentence->words[position];
         if (word->stem != 0)
-            take(w, at, word->stem, position, position, mask, context);
+            take(w, at, word->stem, position, position, mask, context, comma);
         if (word->exact != 0)
-            take(w, at, word->exact, position, position, mask, context);
+            take(w, at, word->exact, position, position, mask, context, comma);
         if (here->listed) {
             int32_t l = sentence->from[position - sentence->base];
             for (; l < sentence->from[position - sentence->base + 1]; l++)
                 if (sentence->listed[l].last - w->first < 64)
-                    take(w, at, sentence->listed[l].id, position, sentence->listed[l].last, mask, context);
+                    take(w, at, sentence->listed[l].id, position, sentence->listed[l].last, mask, context, comma);
         }
         if (fillers == 0 || !(word->flags & KM_WORD_FILLER))
             return;

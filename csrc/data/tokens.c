@@ -92,6 +92,15 @@ static int bracketed_ending(km_text text, int64_t i)
     return 0;
 }
 
+/* Does the full stop at i join single letters, as in "L.V.H."? `letters`: those of the token before it. */
+static bool joins_letters(km_text text, int64_t i, int letters, bool joined)
+{
+    if ((letters != 1 && !joined) || at(text, i) != '.' || i + 1 >= text.length || !is_letter(fold(at(text, i + 1))))
+        return false;
+    char after = i + 2 < text.length ? fold(at(text, i + 2)) : ' ';
+    return !is_letter(after) && !is_digit(after);
+}
+
 /* A new token at the end, or NULL where memory is out. Writes its byte of breaks. */
 static km_token *append(km_tokens *tokens, int64_t start, char **letters, int before)
 {
@@ -191,8 +200,15 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
         if (token == NULL)
             goto memory;
         char last = 0;
+        bool joined = false;
         while (i < text.length) {
             c = at(text, i);
+            if (joins_letters(text, i, token->length, joined)) {
+                joined = true;
+                last = 0;
+                i++;
+                continue;
+            }
             if (c == 0xC3 && i + 1 < text.length && mojibake(at(text, i + 1)) != 0) {
                 c = mojibake(at(text, i + 1));
                 i++;
@@ -228,6 +244,8 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
             i += bracketed_ending(text, i);
         before = 0;
         blanks = 0;
+        if (joined && i < text.length && at(text, i) == '.')        /* "L.V.H. with strain" */
+            i++;
     }
     tokens->after = before | KM_BREAK_STOP;
     return KM_OK;

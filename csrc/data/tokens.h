@@ -1,5 +1,5 @@
-/* A text as folded tokens: lower case, no accents, transcriptions and mojibake undone, each token
- * with its exact place in the text as given.                                                      */
+/* A text as folded tokens: lower case, no accents, transcriptions and mojibake undone, "L.V.H." one word, each
+ * token with its exact place in the text as given.                                                     */
 #ifndef KM_TOKENS_H
 #define KM_TOKENS_H
 
