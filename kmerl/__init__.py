@@ -9,7 +9,9 @@ from kmerl.config import Config
 from kmerl.extraction import Finding, Reading, Statement, extract
 from kmerl.llm import LLMExtractor
 from kmerl.model import KMERL, list_models, load_model
+from kmerl.phrases import Phrases
 from kmerl.plot import plot_ecg
+from kmerl.prevalence import plot_cooccurrence
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_path, sample_records
 from kmerl.simulator import Simulator, simulate

@@ -202,14 +202,14 @@ def compare_extractors(texts, first, second, vocabulary=None, *, hedged="drop"):
 
 
 def _labels(which, one, texts, vocabulary, hedged):
+    from .labelling import label_rows
     from .store import Store
-    from .store_text import label_rows
 
     if isinstance(one, Store):
         if one.vocabulary != vocabulary:
             raise ValueError(
-                f"{which}: store {one.path!r} was labelled with vocabulary {one.vocabulary.name!r}, which "
-                f"is not the {vocabulary.name!r} of this comparison; label it again, or compare with its "
+                f"{which}: store {one.path!r} was labelled with vocabulary {one.vocabulary.label}, which "
+                f"is not the {vocabulary.label} of this comparison; label it again, or compare with its "
                 "own vocabulary"
             )
         row = {text: i for i, text in enumerate(one.reports)}

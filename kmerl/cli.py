@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shlex
 import sys
 import warnings
@@ -75,8 +76,27 @@ def main(argv=None):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except BAD_INPUT as error:
-            print(f"{name}: {_one_line(error)}", file=sys.stderr)
+            print(f"{name}: {_in_shell_words(_one_line(error))}", file=sys.stderr)
             return 1
+
+
+# What messages for Python users say, in the words of the shell.
+SHELL_WORDS = (
+    (r"run store\.label\([^)]*\)\)?( first)?", r"run kmerl label STORE\1"),
+    (r"run store\.embed\([^)]*\)\)( first)?", r"run kmerl embed STORE --encoder FOLDER\1"),
+    (r"run store\.embed again", "run kmerl embed again"),
+    (r"call Store\.create again with the same recordings", "run the same kmerl store again"),
+    (r"\b(merge_synonyms|superclasses)=False\b", r"--no-\1"),
+    (r"^(base_url|concurrency|hold_out|prompts|seconds|seed|threshold|pooling|validation)\b(?= is| must| names)",
+     r"--\1"),
+    (r"set model\.text_encoder = kmerl\.TextEncoder\.load\(folder\) with", "give --encoder FOLDER with"),
+)  # fmt: skip
+
+
+def _in_shell_words(text):
+    for pattern, words in SHELL_WORDS:
+        text = re.sub(pattern, lambda m, words=words: m.expand(words).replace("_", "-"), text)
+    return text
 
 
 def _one_line(error):
@@ -243,11 +263,13 @@ def _store(arguments):
         *(f"skipped {name}: {reason}" for name, reason in store.skipped[:10]),
     )
     if len(store.skipped) > 10:
-        _say(more=f"and {len(store.skipped) - 10:,} more, in kmerl.Store.open({arguments.out!r}).skipped")
+        more = f"sqlite3 {shlex.quote(arguments.out)}/store.sqlite 'SELECT name, reason FROM skipped'"
+        _say(more=f"and {len(store.skipped) - 10:,} more: {more}")
     _say(more=", ".join(f"{len(indices):,} for {part}" for part, indices in store.split.items()))
     if reports is None:
         _say(more="no reports: without --reports there is nothing to learn from")
-    elif "" in reports:
+        return _next("store", "OUT", "RECORD", "--reports", "CSV")
+    if "" in reports:
         _say(
             more=f"{reports.count(''):,} of {len(reports):,} recordings have no report in {arguments.reports}"
         )
@@ -320,6 +342,11 @@ def _label_options(parser):
         default="drop",
         help='findings like "possible ..." (default: drop)',
     )
+    add("--hold-out", metavar="NAMES", type=_names, help="entities to leave out, separated by commas")
+    add("--phrases", metavar="JSON", help="negations and hedges of your own (docs/entities.md)")
+    add("--no-superclasses", action="store_true", help="without superclasses (Table 2b of the paper)")
+    add("--no-merge-synonyms", action="store_true", help="each name in the reports is an entity (Table 2b)")
+    add("--picture", metavar="FILE", help="draw which entities occur together: .png, .pdf or .svg")
     _add_quiet(parser)
     add = parser.add_argument_group("a language model behind an OpenAI-compatible server").add_argument
     add("--model", metavar="NAME", help="the model's name on the server (default: no language model)")
@@ -329,25 +356,43 @@ def _label_options(parser):
     add("--verify", choices=("rules", "llm"), default="rules", help="default: rules")
     add("--prompts", metavar="FOLDER", help="prompts of your own (docs/llm.md)")
     add("--concurrency", metavar="N", type=int, default=4, help="requests under way at once (default: 4)")
-    add("--no-merge-synonyms", action="store_true", help="each name found is an entity")
-    add("--no-superclasses", action="store_true", help="no superclasses in a mined vocabulary")
 
 
 def _label(arguments):
     """Find in each report the entities that it asserts; they are what the model learns to answer."""
+    if arguments.picture is not None and not arguments.picture.lower().endswith(PICTURES):
+        arguments.parser.error(f"--picture {arguments.picture}: expected .png, .pdf or .svg")
+    if arguments.phrases is not None and arguments.model is not None:
+        arguments.parser.error("--phrases goes without --model: a language model reads in its own way")
     vocabulary = kmerl.Vocabulary.load(arguments.vocabulary) if arguments.vocabulary else None
-    extractor = "lexicon" if arguments.model is None else _language_model(arguments)
+    mined = arguments.model is not None and vocabulary is None
+    switches = {name: not getattr(arguments, f"no_{name}") for name in ("superclasses", "merge_synonyms")}
+    extractor = "lexicon" if arguments.model is None else _language_model(arguments, switches if mined else {})
     store = kmerl.Store.open(arguments.store)
-    store.label(vocabulary, extractor=extractor, hedged=arguments.hedged, progress=not arguments.quiet)
-    labels, names = store.labels, list(store.entities)
-    counts = labels.sum(axis=0, dtype=np.int64)
-    found = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
-    bare = int((labels.max(axis=1, initial=0) == 0).sum())
-    _say(
-        f"{arguments.store}: {len(found):,} of {len(names):,} entities found",
-        f"most frequent: {', '.join(f'{names[k]} ({counts[k]:,})' for k in found[:8]) or 'none'}",
-        f"{bare:,} of {len(store):,} recordings have none",
+    store.label(
+        vocabulary,
+        extractor=extractor,
+        hedged=arguments.hedged,
+        hold_out=arguments.hold_out or (),
+        phrases=arguments.phrases,
+        progress=not arguments.quiet,
+        **({} if mined else switches),
     )
+    found = store.prevalence()
+    _say(
+        f"{arguments.store}: {found.found:,} of {len(found.entities):,} entities found",
+        *found.table(12).splitlines(),
+        *([f"and {found.found - 12:,} more"] if found.found > 12 else []),
+        f"{found.bare:,} of {len(store):,} recordings have none",
+    )
+    if arguments.hold_out:
+        _say(more=f"held out: {store.describe()['held_out']}")
+        below = _below(vocabulary or kmerl.Vocabulary.default(), arguments.hold_out, store)
+        if below:
+            _say(more=f"not held out, though below them: {', '.join(below)}")
+    if arguments.picture is not None:
+        _save(kmerl.plot_cooccurrence(store), arguments.picture)
+        _say(more=f"drew {arguments.picture}")
     if arguments.model is not None:
         counts = extractor.counts
         _say(
@@ -360,7 +405,13 @@ def _label(arguments):
     _next("embed", arguments.store, "--encoder", "FOLDER")
 
 
-def _language_model(arguments):
+def _below(vocabulary, names, store):
+    """The store's entities that have one of the names above them in the vocabulary."""
+    gone = {vocabulary[name].name for name in names if name in vocabulary}
+    return [name for name in store.entities if name in vocabulary and gone & set(vocabulary.above(name))]
+
+
+def _language_model(arguments, switches):
     variable = arguments.api_key_variable
     if variable is not None and not os.environ.get(variable):
         raise ValueError(f"--api-key-variable: the environment variable {variable} is not set")
@@ -372,8 +423,7 @@ def _language_model(arguments):
         verify=arguments.verify,
         prompts=arguments.prompts,
         concurrency=arguments.concurrency,
-        merge_synonyms=not arguments.no_merge_synonyms,
-        superclasses=not arguments.no_superclasses,
+        **switches,
     )
 
 

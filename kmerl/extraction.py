@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from . import _kmerl
-from .vocabulary import MATCHED, Vocabulary, expand
+from .phrases import add_lists, add_patterns
+from .vocabulary import MATCHED, Vocabulary
 
 STATUSES = ("asserted", "negated", "hedged")
 KINDS = ("clinical", "technical", "unmatched")
-_ENTITY, _NEGATION, _HEDGE, _REMARK, _DECOY, _TAIL, _LIST = range(7)
-_WEAK = 1
-_SIDES = {"right": 1, "left": 2, "either": 3}
-_FLAGS = {"fillers": 1, "connectors": 2, "barriers": 4, "abbreviations": 8, "ordinal": 16}
+_ENTITY = 0  # KM_PHRASE_ENTITY
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,9 @@ class Reading:
     statements: list[Statement]
 
 
-def extract(texts, vocabulary: Vocabulary | None = None, extractor="lexicon", details: bool = False):
+def extract(
+    texts, vocabulary: Vocabulary | None = None, extractor="lexicon", details: bool = False, *, phrases=None
+):
     """Finds the entities that reports name.
 
     Parameters
@@ -71,6 +68,8 @@ def extract(texts, vocabulary: Vocabulary | None = None, extractor="lexicon", de
         "lexicon" is the matcher of the C core.
     details : bool
         Return statements too.
+    phrases : Phrases or path, optional
+        Negations, hedges and remarks in place of the vocabulary's; see `Vocabulary.with_phrases`.
 
     Returns
     -------
@@ -82,17 +81,16 @@ def extract(texts, vocabulary: Vocabulary | None = None, extractor="lexicon", de
     TypeError
         `texts` is a single text, or holds something that is no text.
     ValueError
-        `extractor` is unknown.
+        `extractor` is unknown, or the phrases have faults.
 
     Notes
     -----
     SPEC section 8. Negations and hedges reach to both sides and across lists; a doubt about an
     infarct's age is no doubt about the infarct.
     """
-    if vocabulary is None:
-        vocabulary = Vocabulary.default()
-    if not isinstance(vocabulary, Vocabulary):
-        raise TypeError(f"vocabulary must be a kmerl.Vocabulary, got {type(vocabulary).__name__}")
+    if phrases is not None and extractor != "lexicon":
+        raise ValueError('phrases go with extractor="lexicon"; another reads texts in its own way')
+    vocabulary = _vocabulary(vocabulary, phrases)
     texts = _texts(texts)
     if extractor != "lexicon":
         if not callable(getattr(extractor, "extract", None)):
@@ -113,7 +111,9 @@ def extract(texts, vocabulary: Vocabulary | None = None, extractor="lexicon", de
     return [Reading(f, s) for f, s in zip(result, kinds, strict=True)]
 
 
-def label_matrix(texts, vocabulary: Vocabulary | None = None, hedged: str = "drop") -> np.ndarray:
+def label_matrix(
+    texts, vocabulary: Vocabulary | None = None, hedged: str = "drop", *, phrases=None
+) -> np.ndarray:
     """Entity labels of reports, straight from the C core.
 
     Parameters
@@ -123,6 +123,8 @@ def label_matrix(texts, vocabulary: Vocabulary | None = None, hedged: str = "dro
         Default: `Vocabulary.default()`.
     hedged : "drop" or "keep"
         Whether hedged findings ("possible", "cannot rule out") count as positive.
+    phrases : Phrases or path, optional
+        As in `extract`.
 
     Returns
     -------
@@ -133,11 +135,18 @@ def label_matrix(texts, vocabulary: Vocabulary | None = None, hedged: str = "dro
     -----
     SPEC section 8: negated findings never count, an entity's label implies its superclasses.
     """
-    if vocabulary is None:
-        vocabulary = Vocabulary.default()
+    vocabulary = _vocabulary(vocabulary, phrases)
     if hedged not in ("drop", "keep"):
         raise ValueError(f"hedged is {hedged!r}, must be 'drop' or 'keep'")
     return lexicon(vocabulary).labels(_texts(texts), hedged == "keep")
+
+
+def _vocabulary(vocabulary, phrases) -> Vocabulary:
+    if vocabulary is None:
+        vocabulary = Vocabulary.default()
+    if not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"vocabulary must be a kmerl.Vocabulary, got {type(vocabulary).__name__}")
+    return vocabulary if phrases is None else vocabulary.with_phrases(phrases)
 
 
 def _texts(texts) -> list[str]:
@@ -154,67 +163,46 @@ def _texts(texts) -> list[str]:
     return texts
 
 
-@functools.lru_cache(maxsize=1)
-def _phrases() -> dict:
-    return json.loads((Path(__file__).parent / "data" / "phrases.json").read_text(encoding="utf-8"))
-
-
 _lexicons: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def lexicon(vocabulary: Vocabulary) -> _kmerl.Lexicon:
-    """The compiled lexicon of a vocabulary and the shipped phrases; compiled once per vocabulary."""
+def lexicon(vocabulary: Vocabulary) -> Lexicon:
+    """The compiled lexicon of a vocabulary and its phrases; compiled once per vocabulary."""
     compiled = _lexicons.get(vocabulary)
     if compiled is None:
-        compiled = _lexicons[vocabulary] = _compile(vocabulary)
+        compiled = _lexicons[vocabulary] = Lexicon(vocabulary)
     return compiled
 
 
-def _compile(vocabulary: Vocabulary) -> _kmerl.Lexicon:
-    phrases = _phrases()
-    words = [(word, flag) for key, flag in _FLAGS.items() for word in phrases[key]]
-    numbers: dict[tuple[str, str], int] = {}
-    entries: list[tuple[str, int, int, int]] = []
+class Lexicon:
+    """A vocabulary compiled for the core. Its rows above `size` are what it reads and does not report."""
 
-    def lists(owner: str, named: dict) -> dict[str, str]:
-        """Adds the word lists; returns how the core refers to each."""
-        references = {}
-        for name, items in named.items():
-            number = numbers.setdefault((owner, name), len(numbers))
-            references["{" + name + "}"] = "{" + str(number) + "}"
-            entries.extend(
-                (phrase, _LIST, 0, number) for item in items for phrase in expand(item, named, inline=True)
-            )
-        return references
+    def __init__(self, vocabulary: Vocabulary):
+        self.size = len(vocabulary)
+        entities = (*vocabulary.entities, *vocabulary.aside)
+        numbers: dict[tuple[str, str], int] = {}
+        words, entries = vocabulary.phrases.compiled(numbers)
+        named = vocabulary.words
+        references = add_lists(entries, numbers, "vocabulary", named)
+        for i, entity in enumerate(entities):
+            add_patterns(entries, entity.patterns, named, references, _ENTITY, target=i)
+            for language in MATCHED:
+                for synonym in entity.languages.get(language, ()):
+                    entries.append((_literal(synonym), _ENTITY, 0, i))
+            entries.append((_literal(entity.name), _ENTITY, 0, i))
+        entries = [entry for entry in entries if entry[0].strip()]
+        above, offset = _above(vocabulary)
+        offset = np.concatenate([offset, np.full(len(vocabulary.aside), offset[-1])])
+        self.core = _kmerl.Lexicon(vocabulary.phrases.data["endings"], words, entries, above, offset)
 
-    def add(
-        patterns, named: dict, references: dict[str, str], kind: int, side: int = 0, target: int = 0
-    ) -> None:
-        for pattern in patterns:
-            for phrase in expand(pattern, named):
-                for name, reference in references.items():
-                    phrase = phrase.replace(name, reference)
-                entries.append((phrase, kind, side, target))
+    def read(self, texts) -> tuple[np.ndarray, np.ndarray]:
+        """Findings (n, 5): text, start, end, entity, status; statements (m, 4): text, start, end, kind."""
+        findings, statements = self.core.read(texts)
+        return findings[findings[:, 3] < self.size], statements
 
-    own, named = lists("phrases", phrases["words"]), phrases["words"]
-    for kind, key in ((_NEGATION, "negation"), (_HEDGE, "hedge")):
-        for side, patterns in phrases[key].items():
-            add(patterns, named, own, kind, _SIDES[side])
-    for topic, patterns in phrases["remarks"].items():
-        add(patterns, named, own, _REMARK, side=_WEAK if topic == "comment" else 0)
-    add(phrases["decoys"], named, own, _DECOY)
-    add(phrases["tails"], named, own, _TAIL)
-
-    named = vocabulary.words
-    references = lists("vocabulary", named)
-    for i, entity in enumerate(vocabulary.entities):
-        add(entity.patterns, named, references, _ENTITY, target=i)
-        for language in MATCHED:
-            for synonym in entity.languages.get(language, ()):
-                entries.append((_literal(synonym), _ENTITY, 0, i))
-        entries.append((_literal(entity.name), _ENTITY, 0, i))
-    entries = [entry for entry in entries if entry[0].strip()]
-    return _kmerl.Lexicon(phrases["endings"], words, entries, *_above(vocabulary))
+    def labels(self, texts, hedged: bool) -> np.ndarray:
+        """(texts, entities) uint8."""
+        return np.ascontiguousarray(self.core.labels(texts, hedged)[:, : self.size])
 
 
 def _literal(name: str) -> str:

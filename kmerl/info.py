@@ -92,6 +92,8 @@ def _store(path):
 
     found = Store.open(path).describe()
     lines = [f"{path}: a store", *str(found).splitlines()]
+    if found["empty_reports"] == found["recordings"]:
+        return lines, ["store", "OUT", "RECORD", "--reports", "CSV"]
     if "entities" not in found:
         return lines, ["label", str(path)]
     if "encoder" not in found:

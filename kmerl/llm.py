@@ -422,7 +422,9 @@ class LLMExtractor:
             for name, _, status in self._read[unit]
             if status in ("asserted", "hedged", "negated") and name not in vocabulary
         }
-        names = sorted(name for name in names if (vocabulary.hash, name) not in self._assigned)
+        aside = {normalise(one) for entity in vocabulary.aside for one in (entity.name, *entity.synonyms)}
+        names = sorted(names - aside)
+        names = [name for name in names if (vocabulary.hash, name) not in self._assigned]
         if not names:
             return
         findings, _ = lexicon(vocabulary).read(names)

@@ -434,9 +434,7 @@ class Store:
             "skipped": self._meta["counts"]["skipped"],
             "patients": self._meta["counts"]["patients"],
             "reports": self._reports,
-            "empty_reports": self._rows(
-                "SELECT count(*) FROM recordings JOIN reports ON reports.id = report WHERE trim(text) = ''"
-            )[0][0],
+            "empty_reports": self._empty_reports(),
             "train": int(np.count_nonzero(index["split"] == 0)),
             "validation": int(np.count_nonzero(index["split"] == 1)),
             "hours": float(index["samples"].sum(dtype=np.int64)) / fmt.FS / 3600,
@@ -453,16 +451,37 @@ class Store:
         }
         if "labels" in self._meta:
             rows = self._rows("SELECT name, recordings FROM entities ORDER BY recordings DESC, id")
-            about["vocabulary"] = self._meta["labels"]["vocabulary_sha256"][:12]
+            labels = self._meta["labels"]
+            about["vocabulary"] = f"{labels['vocabulary_name']} ({labels['vocabulary_sha256'][:12]})"
+            if labels.get("phrases_sha256"):
+                about["phrases"] = f"{labels['phrases_name']} ({labels['phrases_sha256'][:12]})"
+            if labels.get("hold_out"):
+                about["held_out"] = ", ".join(labels["hold_out"])
             about["entities"] = dict(rows)
         if "embeddings" in self._meta:
             about["encoder"] = self._meta["embeddings"]["encoder"]
             about["width"] = self._meta["embeddings"]["width"]
         return Description(about)
 
+    def _empty_reports(self):
+        """How many recordings have no report."""
+        count = "SELECT count(*) FROM recordings JOIN reports ON reports.id = report WHERE trim(text) = ''"
+        return self._rows(count)[0][0]
+
     # ---- labels --------------------------------------------------------------------------------------------
 
-    def label(self, vocabulary=None, *, extractor="lexicon", hedged="drop", progress=True):
+    def label(
+        self,
+        vocabulary=None,
+        *,
+        extractor="lexicon",
+        hedged="drop",
+        superclasses=True,
+        merge_synonyms=True,
+        hold_out=(),
+        phrases=None,
+        progress=True,
+    ):
         """Labels every distinct report with the vocabulary's entities (SPEC 8) and keeps the vocabulary in
         the store.
 
@@ -479,6 +498,19 @@ class Store:
             store (``llm.sqlite``): a run that was cut off goes on.
         hedged : {"drop", "keep"}
             Whether what a report only considers ("possible", "cannot rule out") counts as asserted.
+        superclasses : bool
+            Without (Table 2b of the paper), a label implies no superclass, and superclasses that no report
+            names in its own words are no columns. Of two names in the same words the longer counts.
+        merge_synonyms : bool
+            Without (Table 2b), each name that the reports use is an entity of its own, lower case, under the
+            superclasses of what it stands for. What no report names is no column.
+        hold_out : list of str
+            Entities that training must not know, for a zero-shot claim about them: taken out with their
+            synonyms and superclass links (`Vocabulary.without`); asked for later, they are texts like any
+            other. Their subclasses stay: name those too. Reports are not changed: the contrast still sees
+            their words.
+        phrases : Phrases or path, optional
+            Negations, hedges and remarks in place of the vocabulary's (`Vocabulary.with_phrases`).
         progress : bool
             Show a progress bar on standard error.
 
@@ -486,10 +518,27 @@ class Store:
         -------
         Store
             The store itself.
+
+        Raises
+        ------
+        KeyError
+            `hold_out` names no entity of the vocabulary.
+        ValueError
+            No recording has a report; a file of phrases has faults.
         """
         from . import store_text
 
-        store_text.label(self, vocabulary, extractor=extractor, hedged=hedged, progress=progress)
+        store_text.label(
+            self,
+            vocabulary,
+            extractor=extractor,
+            hedged=hedged,
+            superclasses=superclasses,
+            merge_synonyms=merge_synonyms,
+            hold_out=hold_out,
+            phrases=phrases,
+            progress=progress,
+        )
         self._load()
         return self
 
@@ -527,6 +576,37 @@ class Store:
         """(n, Q) uint8: a row for each recording, a column for each entity (a copy; `report_labels` is the
         smaller one)."""
         return self.report_labels[self._index["report"]]
+
+    def prevalence(self):
+        """How often each entity is asserted.
+
+        Returns
+        -------
+        Prevalence
+            Most frequent first; prints as a table, ``to_csv(path)`` writes it.
+        """
+        from .prevalence import Prevalence
+
+        self._need("labels")
+        query = "SELECT name, reports, recordings FROM entities ORDER BY recordings DESC, id"
+        columns = [list(column) for column in zip(*self._rows(query), strict=True)]
+        per_report = np.bincount(self._index["report"], minlength=self._reports)
+        bare = sum(int(weight[~rows.any(axis=1)].sum()) for rows, weight in self._label_chunks(per_report))
+        return Prevalence(*columns, total=len(self), bare=bare)
+
+    def cooccurrence(self):
+        """(Q, Q) int64: how many recordings have both entities; the diagonal: how many have one."""
+        per_report = np.bincount(self._index["report"], minlength=self._reports)
+        together = np.zeros((len(self.entities), len(self.entities)))
+        for rows, weight in self._label_chunks(per_report):
+            together += rows.T @ (rows * weight[:, None].astype(np.float64))
+        return together.astype(np.int64)
+
+    def _label_chunks(self, per_report, size=8192):
+        """Label rows of so many reports at a time, with what belongs to them: memory stays small."""
+        labels = self.report_labels
+        for start in range(0, len(labels), size):
+            yield labels[start : start + size], per_report[start : start + size]
 
     # ---- embeddings ----------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import durable, store_build
 from . import store_format as fmt
+from .phrases import Phrases
 from .progress import Progress
 
 CHUNK = 1024  # reports between two times of keeping what was done
@@ -20,29 +21,28 @@ PROGRESS_FILE = "embedding.json"  # of an unfinished embedding: its key, and how
 # ---- labels ------------------------------------------------------------------------------------------------
 
 
-def label_rows(texts, vocabulary, extractor, hedged):
-    """(n, Q) uint8: what an extractor finds asserted in texts, superclasses included."""
-    from .extraction import extract, label_matrix
-
-    if extractor == "lexicon":
-        return label_matrix(texts, vocabulary, hedged)
-    counts = ("asserted", "hedged") if hedged == "keep" else ("asserted",)
-    column = {name: i for i, name in enumerate(vocabulary)}
-    rows = np.zeros((len(texts), len(column)), np.uint8)
-    for row, findings in zip(rows, extract(texts, vocabulary, extractor=extractor), strict=True):
-        for name in {finding.entity for finding in findings if finding.status in counts}:
-            row[column[name]] = 1
-            row[[column[above] for above in vocabulary.above(name)]] = 1
-    return rows
-
-
-def label(store, vocabulary, *, extractor, hedged, progress):
+def label(
+    store, vocabulary, *, extractor, hedged, superclasses, merge_synonyms, hold_out, phrases, progress
+):
+    from .labelling import Labelling
     from .vocabulary import Vocabulary
 
     if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
         raise TypeError(f"vocabulary is a {type(vocabulary).__name__}, expected a kmerl.Vocabulary")
     if hedged not in ("drop", "keep"):
         raise ValueError(f"hedged is {hedged!r}, expected 'drop' or 'keep'")
+    if isinstance(hold_out, str):
+        raise TypeError(f"hold_out must be a list of names, got the single text {hold_out!r}")
+    hold_out = list(hold_out)
+    if phrases is not None and extractor != "lexicon":
+        raise ValueError('phrases go with extractor="lexicon"; another reads texts in its own way')
+    if phrases is not None and not isinstance(phrases, Phrases):
+        phrases = Phrases.load(phrases)
+    if store._empty_reports() == len(store):
+        raise ValueError(
+            f"store {store.path!r}: none of its {len(store):,} recordings has a report, so there is nothing "
+            "to learn; make the store with reports"
+        )
     reports = store._reports
     per_report = np.bincount(store._index["report"], minlength=reports)
 
@@ -53,8 +53,24 @@ def label(store, vocabulary, *, extractor, hedged, progress):
             vocabulary = extractor.mine_vocabulary(store.reports, hedged=hedged, progress=progress)
         elif vocabulary is None:
             vocabulary = Vocabulary.default()
+        if phrases is not None:
+            vocabulary = vocabulary.with_phrases(phrases)
+        held_out = list(dict.fromkeys(vocabulary[name].name for name in hold_out))
+        if held_out:
+            vocabulary = vocabulary.without(held_out)
+
+        def chunks():
+            with Progress(reports, "survey", "reports", show=progress) as bar:
+                for start in range(0, reports, CHUNK):
+                    texts = chunk(store, start)
+                    yield texts
+                    bar.update(len(texts))
+
         if hasattr(extractor, "prepare"):
-            extractor.prepare(store.reports, vocabulary, progress)
+            reading = vocabulary if superclasses and merge_synonyms else vocabulary.unlinked()
+            extractor.prepare(store.reports, reading, progress)
+        labelling = Labelling(vocabulary, extractor, hedged, bool(superclasses), bool(merge_synonyms), chunks)
+        vocabulary = labelling.vocabulary
         names = list(vocabulary)
         text = vocabulary.to_json()
         positive = np.zeros((2, len(names)), np.int64)  # reports, recordings
@@ -64,7 +80,7 @@ def label(store, vocabulary, *, extractor, hedged, progress):
             with Progress(reports, "label", "reports", show=progress) as bar:
                 for start in range(0, reports, CHUNK):
                     texts = chunk(store, start)
-                    rows = label_rows(texts, vocabulary, extractor, hedged)
+                    rows = labelling.rows(texts)
                     file.write(rows)
                     sha.update(rows)
                     positive[0] += rows.sum(axis=0, dtype=np.int64)
@@ -79,6 +95,11 @@ def label(store, vocabulary, *, extractor, hedged, progress):
             "hedged": hedged,
             "vocabulary_name": vocabulary.name,
             "vocabulary_sha256": vocabulary.hash,
+            "superclasses": bool(superclasses),
+            "merge_synonyms": bool(merge_synonyms),
+            "hold_out": held_out,
+            "phrases_name": vocabulary.phrases.name,
+            "phrases_sha256": vocabulary.phrases.hash,
             "sha256": sha.hexdigest(),
         }
         if hasattr(extractor, "provenance"):
@@ -192,12 +213,13 @@ def embed(store, encoder, *, report_pooling, query_pooling, progress):
 
 
 def names_to_embed(vocabulary, encoder):
-    """Distinct texts: canonical names first, then synonyms and class names; of an encoder with a fixed list
-    of texts only those of the latter that it has."""
+    """Distinct texts: canonical names first, then synonyms, names set aside (held out: asked as unseen texts)
+    and class names; of an encoder with a fixed list of texts only those of the latter that it has."""
     from .classes import class_names
 
     names = list(vocabulary)
     more = [synonym for name in names for synonym in vocabulary[name].synonyms]
+    more += [name for entity in vocabulary.aside for name in (entity.name, *entity.synonyms)]
     more += [name for task in class_names().values() for name in task.values()]
     if hasattr(encoder, "__contains__"):
         more = [text for text in more if text in encoder]

@@ -21,6 +21,7 @@ from .progress import Progress
 from .simulator import COUNT, Simulator
 from .store import Store
 from .store_format import DATABASE
+from .vocabulary import Vocabulary
 
 LAST, BEST, LOG, CONFIG = "last.safetensors", "best.safetensors", "log.jsonl", "config.json"
 SAVE_SECONDS = 600  # last.safetensors is never older than this, whatever an epoch takes
@@ -46,7 +47,7 @@ def fit(model, store, out, *, max_steps, progress):
                 raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
             os.makedirs(out, exist_ok=True)
             stack.enter_context(FolderLock(out, "run"))
-        run = Run(model, config, store.fingerprint(), out)
+        run = Run(model, config, store.fingerprint(), vocabulary, out)
         last = run.find()
         # Nothing can be refused any more: only now the model forgets what it was.
         model.initialize(embeddings.width)
@@ -130,9 +131,10 @@ class Interrupts:
 class Run:
     """One run: the state beside the trainer's, and the files that hold both."""
 
-    def __init__(self, model, config, fingerprint, out):
+    def __init__(self, model, config, fingerprint, vocabulary, out):
         self.model = model
         self.config = config
+        self.vocabulary = vocabulary
         self.out = out
         self.log = None
         self.history = []
@@ -178,6 +180,10 @@ class Run:
 
     def _compare(self, last):
         self._compare_config(last.config)
+        if last.vocabulary is not None and last.vocabulary != self.vocabulary.to_json():
+            other = Vocabulary.from_json(last.vocabulary)
+            raise ValueError(f"out: {self.out!r} holds a run with labels of vocabulary {other.label}, the store has "
+                             f"{self.vocabulary.label}; choose another folder")
         if last.training.get("store") != self.training["store"]:
             raise ValueError(f"out: {self.out!r} holds a run on another store (or the store was labelled or embedded "
                              "anew since); choose another folder")

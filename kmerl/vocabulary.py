@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -9,23 +10,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .phrases import Phrases
 
 FORMAT = "kmerl vocabulary 1"
 LANGUAGES = ("en", "de", "sv", "abbreviations", "names")
 MATCHED = ("en", "de", "sv", "abbreviations")
 CODES = ("scp", "snomed", "merl")
 MAX_EXPANSIONS = 20000
+MAX_WORDS = 16  # KM_LEXICON_WORDS
+KEYS = ("format", "name", "words", "entities", "aside", "phrases")
 
 
 class VocabularyError(ValueError):
-    """A vocabulary file with faults; `faults` lists all of them, each with its place."""
+    """A file of a vocabulary or of phrases with faults; `faults` lists all of them, each with its place."""
 
-    def __init__(self, source: str, faults: Iterable[str]):
+    def __init__(self, source: str, faults: Iterable[str], what: str = "vocabulary"):
         self.faults = list(faults)
         shown = self.faults[:20]
         more = [] if len(self.faults) <= 20 else [f"and {len(self.faults) - 20} more"]
         count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
-        super().__init__(f"{source}: {count} in the vocabulary:\n  " + "\n  ".join(shown + more))
+        super().__init__(f"{source}: {count} in the {what}:\n  " + "\n  ".join(shown + more))
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class Vocabulary:
         Word lists that patterns refer to as ``{name}``.
     name : str, optional
         What to call the vocabulary in messages.
+    phrases : Phrases, optional
+        Negations, hedges and other phrases to read texts with; by default those that ship with kmerl.
+    aside : iterable of Entity
+        Entities that are none of the vocabulary's, but are still read in texts: their words bound negations
+        and displace shorter names as before. What `without` takes out is kept here.
 
     Raises
     ------
@@ -98,12 +110,16 @@ class Vocabulary:
         words: Mapping[str, Iterable[str]] | None = None,
         name: str = "vocabulary",
         *,
+        phrases: Phrases | None = None,
+        aside: Iterable[Entity] = (),
         _places: list[str] | None = None,
         _source: str | None = None,
     ):
         self._entities = tuple(entities)
         self._words = {key: tuple(value) for key, value in (words or {}).items()}
         self.name = name
+        self._phrases = None if phrases is None or phrases.shipped else phrases
+        self._aside = tuple(aside)
         places = _places or [f"entity {i + 1}" for i in range(len(self._entities))]
         faults: list[str] = []
         self._index = self._index_names(places, faults)
@@ -122,13 +138,15 @@ class Vocabulary:
         return _default()
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Vocabulary:
+    def load(cls, path: str | os.PathLike, phrases: str | os.PathLike | None = None) -> Vocabulary:
         """Reads a vocabulary file.
 
         Parameters
         ----------
         path : path
             A JSON file as `save` writes it (docs/entities.md).
+        phrases : path, optional
+            A phrases file to read texts with, see `with_phrases`.
 
         Raises
         ------
@@ -137,64 +155,57 @@ class Vocabulary:
         VocabularyError
             The file has faults; all of them are listed with the line of their entity.
         """
-        data = Path(path).read_bytes()
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data[: error.start].count(b"\n") + 1
-            raise VocabularyError(str(path), [f"line {line}: not UTF-8 text"]) from None
-        return cls.from_json(text, source=str(path))
+        vocabulary = cls.from_json(read_text(path, "vocabulary"), source=str(path))
+        return vocabulary if phrases is None else vocabulary.with_phrases(phrases)
 
     @classmethod
     def from_json(cls, text: str, source: str = "vocabulary") -> Vocabulary:
         """Reads a vocabulary from the text of a vocabulary file; `source` is named in errors."""
         faults: list[str] = []
-
-        def pairs(items):
-            keys = [key for key, _ in items]
-            for key in sorted({key for key in keys if keys.count(key) > 1}):
-                faults.append(f'key "{key}" stands twice in one object')
-            return dict(items)
-
-        try:
-            data = json.loads(text, object_pairs_hook=pairs)
-        except json.JSONDecodeError as error:
-            fault = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-            raise VocabularyError(source, [fault]) from None
-        except RecursionError:
-            raise VocabularyError(source, ["not a vocabulary: nested too deeply"]) from None
-        if not isinstance(data, dict):
-            raise VocabularyError(source, [f"the file must hold one object, holds {_kind(data)}"])
+        data = read_object(text, source, faults, "vocabulary")
         if data.get("format") != FORMAT:
             faults.append(f'"format" is {data.get("format")!r}, must be "{FORMAT}"')
-        for key in sorted(set(data) - {"format", "name", "words", "entities"}):
-            faults.append(f'unknown key "{key}", known are "format", "name", "words", "entities"')
+        for key in sorted(set(data) - set(KEYS)):
+            faults.append(f'unknown key "{key}", known are {", ".join(KEYS)}')
         name = data.get("name", Path(source).stem)
         if not isinstance(name, str) or not name.strip():
-            faults.append(f'"name" must be a text, is {_kind(name)}')
+            faults.append(f'"name" must be a text, is {kind_of(name)}')
             name = "vocabulary"
         words = data.get("words", {})
         if not isinstance(words, dict):
-            faults.append(f'"words" must be an object, is {_kind(words)}')
+            faults.append(f'"words" must be an object, is {kind_of(words)}')
             words = {}
         for key, value in list(words.items()):
-            if not _is_texts(value):
-                faults.append(f'word list "{key}" must be a list of texts')
+            if fault := texts_fault(value):
+                faults.append(f'word list "{key}" {fault}')
                 del words[key]
-        blocks = data.get("entities", [])
-        if not isinstance(blocks, list):
-            faults.append(f'"entities" must be a list, is {_kind(blocks)}')
-            blocks = []
+        blocks = {"entities": data.get("entities", []), "aside": data.get("aside", [])}
+        for key, block in blocks.items():
+            if not isinstance(block, list):
+                faults.append(f'"{key}" must be a list, is {kind_of(block)}')
+                blocks[key] = []
         lines = _entity_lines(text)
         entities, places = [], []
-        for i, block in enumerate(blocks):
-            place = f"line {lines[i]}" if len(lines) == len(blocks) else f"entity {i + 1}"
+        for i, block in enumerate(blocks["entities"]):
+            place = f"line {lines[i]}" if len(lines) == len(blocks["entities"]) else f"entity {i + 1}"
             entity = _entity(block, place, faults)
             if entity is not None:
                 entities.append(entity)
                 places.append(f'{place} ("{entity.name}")')
+        aside = [_entity(block, f"aside {i + 1}", faults) for i, block in enumerate(blocks["aside"])]
+        phrases = None
+        if "phrases" in data:
+            from .phrases import Phrases
+
+            try:
+                phrases = Phrases.from_json(json.dumps(data["phrases"]), f"{source}, phrases")
+            except VocabularyError as error:
+                faults += [f'"phrases": {fault}' for fault in error.faults]
         try:
-            vocabulary = cls(entities, words, name, _places=places, _source=source)
+            vocabulary = cls(
+                entities, words, name, phrases=phrases, aside=[one for one in aside if one is not None],
+                _places=places, _source=source,
+            )  # fmt: skip
         except VocabularyError as error:
             raise VocabularyError(source, faults + error.faults) from None
         if faults:
@@ -207,25 +218,32 @@ class Vocabulary:
         def line(indent: int, key: str, value) -> str:
             return " " * indent + f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
 
-        blocks = []
-        for entity in self._entities:
-            rows = [line(6, "name", entity.name)]
-            if entity.superclasses:
-                rows.append(line(6, "superclasses", list(entity.superclasses)))
-            if entity.languages:
-                rows.append(line(6, "synonyms", {k: list(v) for k, v in entity.languages.items()}))
-            if entity.patterns:
-                rows.append(line(6, "patterns", list(entity.patterns)))
-            if entity.codes:
-                rows.append(line(6, "codes", {k: list(v) for k, v in entity.codes.items()}))
-            blocks.append("    {\n" + ",\n".join(rows) + "\n    }")
+        def blocks(entities) -> str:
+            found = []
+            for entity in entities:
+                rows = [line(6, "name", entity.name)]
+                if entity.superclasses:
+                    rows.append(line(6, "superclasses", list(entity.superclasses)))
+                if entity.languages:
+                    rows.append(line(6, "synonyms", {k: list(v) for k, v in entity.languages.items()}))
+                if entity.patterns:
+                    rows.append(line(6, "patterns", list(entity.patterns)))
+                if entity.codes:
+                    rows.append(line(6, "codes", {k: list(v) for k, v in entity.codes.items()}))
+                found.append("    {\n" + ",\n".join(rows) + "\n    }")
+            return "[\n" + ",\n".join(found) + "\n  ]"
+
         words = ",\n".join(line(4, key, list(value)) for key, value in self._words.items())
         parts = [
             line(2, "format", FORMAT),
             line(2, "name", self.name),
             '  "words": {' + (f"\n{words}\n  " if words else "") + "}",
-            '  "entities": [\n' + ",\n".join(blocks) + "\n  ]",
+            '  "entities": ' + blocks(self._entities),
         ]
+        if self._aside:
+            parts.append('  "aside": ' + blocks(self._aside))
+        if self._phrases is not None:
+            parts.append('  "phrases": ' + self._phrases.to_json().replace("\n", "\n  "))
         return "{\n" + ",\n".join(parts) + "\n}\n"
 
     def save(self, path: str | os.PathLike) -> None:
@@ -251,6 +269,11 @@ class Vocabulary:
         import hashlib
 
         return hashlib.sha256(self.to_json().encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """Name and hash, for messages about two vocabularies: they may have the same name."""
+        return f"{self.name!r} ({self.hash[:12]})"
 
     # ---- looking up -------------------------------------------------------------------------------
 
@@ -281,6 +304,18 @@ class Vocabulary:
         return self._entities
 
     @property
+    def phrases(self) -> Phrases:
+        """The negations, hedges and other phrases that texts are read with."""
+        from .phrases import Phrases
+
+        return Phrases.default() if self._phrases is None else self._phrases
+
+    @property
+    def aside(self) -> tuple[Entity, ...]:
+        """Entities that are read in texts, and are none of the vocabulary's."""
+        return self._aside
+
+    @property
     def words(self) -> dict[str, tuple[str, ...]]:
         """The word lists that patterns refer to."""
         return dict(self._words)
@@ -294,7 +329,7 @@ class Vocabulary:
             No entity has this name.
         """
         if not isinstance(name, str):
-            raise KeyError(f"an entity is looked up by its name, a text, got {_kind(name)}")
+            raise KeyError(f"an entity is looked up by its name, a text, got {kind_of(name)}")
         try:
             return self._index[normalise(name)]
         except KeyError:
@@ -341,27 +376,90 @@ class Vocabulary:
         """A vocabulary without some entities, their synonyms and their superclass links.
 
         For zero-shot claims on classes that must not be seen in training (SPEC 8). What stood above a
-        removed entity does not move below it: its subclasses lose that link.
+        removed entity does not move below it: its subclasses, which stay, lose that link. The removed ones
+        are still read in texts (`aside`), so that no shorter name is found in their words.
         """
         if isinstance(names, str):
             raise TypeError(f"names must be a list of names, got the single text {names!r}")
         gone = {self.index(name) for name in names}
-        kept = [i for i in range(len(self)) if i not in gone]
-        entities = []
-        for i in kept:
-            entity = self._entities[i]
-            superclasses = tuple(s for s in entity.superclasses if self.index(s) not in gone)
-            entities.append(
-                Entity(
-                    entity.name,
-                    entity.synonyms,
-                    superclasses,
-                    entity.codes,
-                    entity.languages,
-                    entity.patterns,
-                )
-            )
-        return Vocabulary(entities, self._words, f"{self.name} without {len(gone)}")
+        kept = []
+        for i, entity in enumerate(self._entities):
+            if i not in gone:
+                superclasses = tuple(s for s in entity.superclasses if self.index(s) not in gone)
+                kept.append(dataclasses.replace(entity, superclasses=superclasses))
+        taken = [dataclasses.replace(self._entities[i], superclasses=()) for i in sorted(gone)]
+        return self._like(kept, f"{self.name} without {len(gone)}", (*self._aside, *taken))
+
+    def unlinked(self, kept: Iterable[str] | None = None) -> Vocabulary:
+        """The same entities without any superclass (Table 2b of the paper); those not `kept` set aside."""
+        rows = range(len(self)) if kept is None else {self.index(name) for name in kept}
+        plain = [dataclasses.replace(entity, superclasses=()) for entity in self._entities]
+        entities = [entity for i, entity in enumerate(plain) if i in rows]
+        aside = [entity for i, entity in enumerate(plain) if i not in rows]
+        return self._like(entities, f"{self.name}, no superclasses", (*self._aside, *aside))
+
+    def unmerged(self, surfaces: Mapping[str, Iterable[str]]) -> Vocabulary:
+        """Each name that texts use as an entity of its own, under the superclasses of what it stands for
+        (the row without merging in Table 2b of the paper).
+
+        Parameters
+        ----------
+        surfaces : mapping of str to iterable of str
+            For each name found in texts the entities of this vocabulary that it stands for there.
+
+        Returns
+        -------
+        Vocabulary
+            The names in alphabetical order, without synonyms, then the superclasses above them that no text
+            names. A name that is a superclass's own is that superclass.
+        """
+        parents = {self[name].name: self[name] for name in self.superclass_names()}
+        linked: dict[str, tuple[str, ...]] = {}
+        for surface in sorted(surfaces):
+            own = self[surface].name if surface in self else None
+            if own in parents and normalise(own) == normalise(surface):
+                linked[own] = parents[own].superclasses
+                continue
+            found: dict[str, None] = {}
+            for name in sorted(self[name].name for name in surfaces[surface]):
+                found.update(dict.fromkeys([name] if name in parents else self[name].superclasses))
+            linked[surface] = tuple(found)
+        open_ones = [name for found in linked.values() for name in found]
+        while open_ones:
+            name = self[open_ones.pop()].name
+            if name not in linked:
+                linked[name] = parents[name].superclasses
+                open_ones += linked[name]
+        entities = [Entity(name, (), tuple(self[s].name for s in found)) for name, found in linked.items()]
+        return Vocabulary(entities, name=f"{self.name}, not merged", phrases=self._phrases)
+
+    def with_phrases(self, phrases: Phrases | str | os.PathLike) -> Vocabulary:
+        """The same entities, read with other negations, hedges and remarks.
+
+        Parameters
+        ----------
+        phrases : Phrases or path
+            What takes the place of the shipped phrases: a file like ``kmerl/data/phrases.json``.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        VocabularyError
+            The file has faults; all of them are listed.
+        """
+        from .phrases import Phrases
+
+        if not isinstance(phrases, (Phrases, str, os.PathLike)):
+            raise TypeError(f"phrases must be a kmerl.Phrases or a path, got {type(phrases).__name__}")
+        phrases = phrases if isinstance(phrases, Phrases) else Phrases.load(phrases)
+        if phrases == self.phrases:
+            return self
+        name = self.name if phrases.shipped else f"{self.name}, phrases {phrases.name}"
+        return Vocabulary(self._entities, self._words, name, phrases=phrases, aside=self._aside)
+
+    def _like(self, entities: Iterable[Entity], name: str, aside: Iterable[Entity]) -> Vocabulary:
+        return Vocabulary(entities, self._words, name, phrases=self._phrases, aside=aside)
 
     # ---- checks -----------------------------------------------------------------------------------
 
@@ -431,12 +529,30 @@ class Vocabulary:
                     unreadable += 1
         if unreadable:
             return
-        for i, entity in enumerate(self._entities):
+        aside = [f'aside ("{entity.name}")' for entity in self._aside]
+        for place, entity in zip([*places, *aside], [*self._entities, *self._aside], strict=True):
             for pattern in entity.patterns:
                 try:
-                    expand(pattern, self._words)
+                    phrases = expand(pattern, self._words)
                 except ValueError as error:
-                    faults.append(f"{places[i]}: pattern {pattern!r}: {error}")
+                    faults.append(f"{place}: pattern {pattern!r}: {error}")
+                    continue
+                fault = next(filter(None, map(_phrase_fault, phrases)), None)
+                if fault:
+                    faults.append(f"{place}: pattern {pattern!r}: {fault}")
+
+
+def _phrase_fault(phrase: str) -> str | None:
+    """What the core would refuse in a phrase."""
+    words = phrase.split()
+    counted = [word for word in words if word not in ("+", "^", "$")]
+    if len(counted) > MAX_WORDS:
+        return f"{len(counted)} words, at most {MAX_WORDS} are possible"
+    if words[0] == "+":
+        return "'+' cannot be the first word"
+    if all(word.startswith("<") for word in counted):
+        return "no word is part of the finding"
+    return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -447,7 +563,7 @@ def _default() -> Vocabulary:
 # ---- reading a file ---------------------------------------------------------------------------------
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     kinds = {
         dict: "an object",
         list: "a list",
@@ -460,8 +576,46 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), type(value).__name__)
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value)
+def texts_fault(items: object) -> str | None:
+    """What is wrong with what should be a list of texts; None where nothing is."""
+    if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
+        return "must be a list of texts"
+    return next((f"has a lone surrogate: {item!a}" for item in items if _surrogate(item)), None)
+
+
+def _surrogate(text: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def read_text(path: str | os.PathLike, what: str) -> str:
+    """The text of a file; a VocabularyError where it is not UTF-8."""
+    data = Path(path).read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise VocabularyError(str(path), [f"line {line}: not UTF-8 text"], what) from None
+
+
+def read_object(text: str, source: str, faults: list[str], what: str) -> dict:
+    """The one JSON object in a text; keys that stand twice go into `faults`, anything else is raised."""
+
+    def pairs(items):
+        keys = [key for key, _ in items]
+        for key in sorted({key for key in keys if keys.count(key) > 1}):
+            faults.append(f'key "{key}" stands twice in one object')
+        return dict(items)
+
+    try:
+        data = json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        fault = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+        raise VocabularyError(source, [fault], what) from None
+    except RecursionError:
+        raise VocabularyError(source, [f"not {what}: nested too deeply"], what) from None
+    if not isinstance(data, dict):
+        raise VocabularyError(source, [f"the file must hold one object, holds {kind_of(data)}"], what)
+    return data
 
 
 def _entity_lines(text: str) -> list[int]:
@@ -483,11 +637,14 @@ def _entity_lines(text: str) -> list[int]:
 
 def _entity(block: object, place: str, faults: list[str]) -> Entity | None:
     if not isinstance(block, dict):
-        faults.append(f"{place}: an entity must be an object, is {_kind(block)}")
+        faults.append(f"{place}: an entity must be an object, is {kind_of(block)}")
         return None
     name = block.get("name")
     if not isinstance(name, str) or not name.strip():
-        faults.append(f'{place}: "name" must be a text, is {_kind(name)}')
+        faults.append(f'{place}: "name" must be a text, is {kind_of(name)}')
+        return None
+    if _surrogate(name):
+        faults.append(f'{place}: "name" has a lone surrogate: {name!a}')
         return None
     place = f'{place} ("{name}")'
     for key in sorted(set(block) - {"name", "superclasses", "synonyms", "patterns", "codes"}):
@@ -495,22 +652,22 @@ def _entity(block: object, place: str, faults: list[str]) -> Entity | None:
     lists = {}
     for key in ("superclasses", "patterns"):
         value = block.get(key, [])
-        if not _is_texts(value):
-            faults.append(f'{place}: "{key}" must be a list of texts')
+        if fault := texts_fault(value):
+            faults.append(f'{place}: "{key}" {fault}')
             value = []
         lists[key] = tuple(value)
     grouped = {}
     for key, allowed in (("synonyms", LANGUAGES), ("codes", CODES)):
         value = block.get(key, {})
         if not isinstance(value, dict):
-            faults.append(f'{place}: "{key}" must be an object, is {_kind(value)}')
+            faults.append(f'{place}: "{key}" must be an object, is {kind_of(value)}')
             value = {}
         grouped[key] = {}
         for group, items in value.items():
             if group not in allowed:
                 faults.append(f'{place}: "{key}" has unknown group "{group}", known are {", ".join(allowed)}')
-            elif not _is_texts(items):
-                faults.append(f'{place}: "{key}", "{group}" must be a list of texts')
+            elif fault := texts_fault(items):
+                faults.append(f'{place}: "{key}", "{group}" {fault}')
             else:
                 grouped[key][group] = tuple(items)
     synonyms = tuple(dict.fromkeys(s for items in grouped["synonyms"].values() for s in items))

@@ -247,6 +247,11 @@ def test_store_with_patients_apart(run, records):
     assert result.code == 0, result.err
     assert kmerl.Store.open("out").describe()["patients"] == 1
     assert "no reports: without --reports there is nothing to learn from" in result.out
+    following = "next: kmerl store OUT RECORD --reports CSV"
+    assert result.lines[-1] == following == run("info out").lines[-1]
+    result = run("label out -q")
+    assert result.code == 1
+    assert "none of its 2 recordings has a report, so there is nothing to learn" in result.err
 
 
 @pytest.mark.parametrize(
@@ -522,7 +527,8 @@ def test_info(run, records):
         "  1 s at 500 Hz, 12 leads: I II III aVR aVL aVF V1 V2 V3 V4 V5 V6",
     ]
     assert result.lines[-1] == "next: kmerl plot r1"
-    assert run("store out r1 r2 -q").code == 0
+    (records / "reports.csv").write_text("record,report\nr1,sinus rhythm\n")
+    assert run("store out r1 r2 --reports reports.csv -q").code == 0
     result = run("info out")
     assert result.lines[0] == "out: a store" and result.lines[-1] == "next: kmerl label out"
     os.rename("out/store.sqlite", "out/building.sqlite")
@@ -549,6 +555,86 @@ def test_info_of_what_it_does_not_know(run, records):
     assert result.code == 1 and "is a folder, but no store, run, text encoder or data set" in result.err
 
 
+# ---- kmerl label ----
+
+
+@pytest.fixture
+def stored(run, records):
+    texts = ["atrial fibrillation, left axis deviation", "Vorhofflimmern", "no AF. lateral infarct", ""]
+    rows = [f'{name},"{text}"' for name, text in zip(("r1", "r2", "odd", "flat"), texts, strict=True)]
+    (records / "reports.csv").write_text("\n".join(["record,report", *rows]))
+    assert run("store s r1 r2 odd flat --reports reports.csv -q").code == 0
+    return records
+
+
+def test_label_prints_the_top_entities(run, stored):
+    result = run("label s -q")
+    assert result.code == 0 and result.lines[0].startswith("s: 7 of ")
+    assert [re.sub(" +", " ", line) for line in result.lines[1:4]] == [
+        " entity recordings share",
+        " arrhythmia 2 50.0 %",
+        " supraventricular arrhythmia 2 50.0 %",
+    ]
+    assert "  1 of 4 recordings have none" in result.lines
+    assert result.lines[-1] == "next: kmerl embed s --encoder FOLDER"
+
+
+def test_label_with_its_switches(run, stored, tmp_path):
+    assert run("label s -q --no-superclasses").code == 0
+    store = kmerl.Store.open("s")
+    assert not store.vocabulary.superclass_names() and "arrhythmia" not in store.entities
+    assert store.labels[0].sum() == 2
+    assert run("label s -q --no-merge-synonyms").code == 0
+    assert {"vorhofflimmern", "arrhythmia"} <= set(kmerl.Store.open("s").entities)
+    assert run("label s -q --no-merge-synonyms --no-superclasses").code == 0
+    names = ["atrial fibrillation", "lateral infarct", "left axis deviation", "vorhofflimmern"]
+    assert kmerl.Store.open("s").entities == names
+    result = run("label s -q --hold-out 'AF,axis deviation'")
+    assert result.code == 0 and "  held out: atrial fibrillation, axis deviation" in result.lines
+    assert any("not held out, though below them: atrial fibrillation with" in line for line in result.lines)
+    result = run("label s -q --hold-out frogs")
+    assert result.code == 1 and "'frogs' is no name or synonym" in result.err
+    data = json.loads(kmerl.Phrases.default().to_json())
+    data["negation"]["right"] = []
+    (tmp_path / "phrases.json").write_text(json.dumps(data))
+    assert run("label s -q --phrases phrases.json").code == 0
+    assert kmerl.Store.open("s").prevalence().share("atrial fibrillation") == 0.75
+    (tmp_path / "phrases.json").write_text("{}")
+    result = run("label s -q --phrases phrases.json")
+    assert result.code == 1 and '"negation" is missing' in result.err
+    assert run("label s -q --phrases phrases.json --model m").code == 2
+    assert run("label s -q --picture p.bmp").code == 2
+
+
+def test_label_draws(run, stored):
+    pytest.importorskip("matplotlib").use("Agg")
+    result = run("label s -q --picture p.png")
+    assert result.code == 0 and "  drew p.png" in result.lines
+    with open("p.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("embed s --encoder sample", "has no labels yet: run kmerl label STORE first"),
+        ("pretrain s --out run", "has no text embeddings yet: run kmerl embed STORE --encoder FOLDER first"),
+        ("store s2 r1 --seconds -1", "--seconds"),
+        ("store s2 r1 --validation 2", "--validation"),
+    ],
+)
+def test_messages_name_commands_and_options(run, stored, command, message):
+    result = run(command + " -q")
+    assert result.code == 1 and message in result.err, result.err
+    assert not re.search(r"store\.|Store\.|kmerl\.", result.err), result.err
+
+
+def test_an_unfinished_store_names_the_command(run, stored):
+    os.rename("s/store.sqlite", "s/building.sqlite")
+    result = run("label s")
+    assert result.code == 1 and "run the same kmerl store again to go on" in result.err
+
+
 # ---- The whole path ----
 
 
@@ -573,9 +659,9 @@ def test_from_recordings_to_answers(run, tmp_path, monkeypatch):
     vocabulary, known = kmerl.Vocabulary.default(), kmerl.sample_embeddings()
     vocabulary.without([name for name in vocabulary if name not in known]).save("vocabulary.json")
     lines = step("label store --vocabulary vocabulary.json -q", "embed store --encoder FOLDER")
-    assert (
-        re.fullmatch(r"store: \d+ of \d+ entities found", lines[0]) and "atrial fibrillation (1)" in lines[1]
-    )
+    assert re.fullmatch(r"store: \d+ of \d+ entities found", lines[0])
+    assert re.fullmatch(r"  entity +recordings +share", lines[1])
+    assert any(re.fullmatch(r"  atrial fibrillation +1 +33.3 %", line) for line in lines)
     step("embed store --encoder sample -q", "pretrain store --out run")
     small = (
         "--size custom --width 64 --depth 1 --heads 1 --mlp-width 64 --query-layers 1 --query-mlp-width 64"
