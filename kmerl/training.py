@@ -47,7 +47,7 @@ def fit(model, store, out, *, max_steps, progress):
                 raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
             os.makedirs(out, exist_ok=True)
             stack.enter_context(FolderLock(out, "run"))
-        run = Run(model, config, store.fingerprint(), vocabulary, out)
+        run = Run(model, config, store.fingerprint(), material.vocabulary, out)
         last = run.find()
         # Nothing can be refused any more: only now the model forgets what it was.
         model.initialize(embeddings.width)
@@ -180,8 +180,8 @@ class Run:
 
     def _compare(self, last):
         self._compare_config(last.config)
-        if last.vocabulary is not None and last.vocabulary != self.vocabulary.to_json():
-            other = Vocabulary.from_json(last.vocabulary)
+        other = self.vocabulary if last.vocabulary is None else Vocabulary.from_json(last.vocabulary)
+        if other != self.vocabulary:
             raise ValueError(f"out: {self.out!r} holds a run with labels of vocabulary {other.label}, the store has "
                              f"{self.vocabulary.label}; choose another folder")
         if last.training.get("store") != self.training["store"]:
