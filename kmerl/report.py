@@ -11,7 +11,7 @@ import numpy as np
 
 from kmerl import metrics as _metrics
 
-__all__ = ["Figures", "Report", "Sweep", "measure", "over_seeds"]
+__all__ = ["Comparison", "Figures", "Report", "Sweep", "describe", "load", "measure", "over_seeds"]
 
 LABELS = {
     "roc_auc": "AUROC",
@@ -97,6 +97,10 @@ class Report:
         The report's other figures are those of the first seed.
     beside : dict
         ``{name: Report or Figures}`` of what a result must be read against.
+    seen : dict or None
+        Which classes the model may know from its vocabulary (`kmerl.evaluate.seen_classes`), and the metrics of
+        both groups: ``{"threshold", "nearest": {class: {"entity", "cosine", "by"}}, "metrics": {"seen": {metric:
+        {"macro", "low", "high"}}, "unseen": ...}}``; a group without classes is not there.
     random, untrained : Report, Figures or None
         ``beside["random encoder"]`` and ``beside["untrained model"]``.
     protocol, version : str
@@ -125,6 +129,7 @@ class Report:
     trained: dict | None = None
     seeds: dict | None = None
     beside: dict = field(default_factory=dict)
+    seen: dict | None = None
     protocol: str = "exact"
     version: str = ""
     resamples: int = 1000
@@ -197,16 +202,63 @@ class Report:
             rows.append([*row, "; ".join(filter(None, (found.spread, found.quoted, found.note)))])
         return ["macro average of", *(LABELS[name] for name in shown), "range"], rows
 
+    def _facts(self):
+        """What was evaluated and how: pairs of a name and a text."""
+        trained = "{recordings:,} recordings of {patients:,} patients".format(**self.trained) if self.trained else ""
+        return [
+            ("Model", self.model),
+            ("Settings", "; ".join(f"{name} {value}" for name, value in self.settings.items())),
+            ("Trained on", trained),
+            ("Leads", " ".join(self.leads)),
+            ("Protocol", self.protocol),
+            ("kmerl", self.version),
+            ("Intervals", f"95 %, from {self.resamples:,} resamples of patients, seed {self.seed}"),
+        ]
+
+    def _seen_rows(self):
+        """Figures of seen and unseen classes, and how each class was judged; None where nothing is known."""
+        if self.seen is None:
+            return None
+        near = self.seen["nearest"]
+        names = {"seen": [c for c in near if near[c]["by"]], "unseen": [c for c in near if not near[c]["by"]]}
+        rows = []
+        for group, metrics in self.seen["metrics"].items():
+            cells = [group, str(len(names[group]))]
+            for name in SHOWN:
+                if name in self.metrics:
+                    values = metrics[name]
+                    cells.append(f"{_number(values['macro'])} {_interval(values['low'], values['high'])}".rstrip())
+            rows.append(cells)
+        header = ["macro average of", "classes", *(LABELS[name] for name in SHOWN if name in self.metrics)]
+        return header, rows
+
+    def _seen_remark(self):
+        near = self.seen["nearest"]
+        named = [c for c in near if near[c]["by"] == "name"]
+        alike = [f"{c} ({near[c]['entity']}, {near[c]['cosine']:.3f})" for c in near if near[c]["by"] == "cosine"]
+        new = [f"{c} ({near[c]['entity']}, {near[c]['cosine']:.3f})" for c in near if not near[c]["by"]]
+        return "; ".join(
+            f"{what}: {', '.join(found) if found else 'none'}"
+            for what, found in (
+                ("Seen by name", named),
+                (f"seen by an embedding with cosine above {self.seen['threshold']:g}", alike),
+                ("unseen, with the nearest entity", new),
+            )
+        )
+
     def _remarks(self):
-        remarks = [f"Model: {self.model}." if self.model else ""]
-        if self.settings:
-            remarks.append("; ".join(f"{name}: {value}" for name, value in self.settings.items()) + ".")
+        remarks = [f"{name}: {text}." for name, text in self._facts() if text and name in ("Model", "Settings")]
         if self.trained:
             remarks.append("Trained on {recordings:,} recordings of {patients:,} patients.".format(**self.trained))
         remarks.append(
             f"kmerl {self.version}, protocol {self.protocol}, seed {self.seed}, "
             f"intervals from {self.resamples:,} resamples of patients."
         )
+        return remarks + self._warnings()
+
+    def _warnings(self):
+        """What a reader of the figures must know."""
+        remarks = []
         if self.seeds:
             found = ", ".join(
                 f"macro {LABELS[name]} {_number(row['mean'])} +- {_number(row['sd'])}"
@@ -218,6 +270,8 @@ class Report:
                 f"Over seeds {seeds}: {found} (mean +- standard deviation, no interval); all else is of seed "
                 f"{self.seeds['seeds'][0]}."
             )
+        if self.seen is not None:
+            remarks.append(self._seen_remark() + ".")
         if self.undefined:
             remarks.append(f"Without both outcomes, in no average: {', '.join(self.undefined)}.")
         if self.skipped:
@@ -229,8 +283,7 @@ class Report:
         remarks.append(
             "Oracle F1 takes its thresholds from the recordings it is scored on, as MERL does; it flatters."
         )
-        remarks += [note[0].upper() + note[1:] + "." for note in self.notes]
-        return [remark for remark in remarks if remark]
+        return remarks + [note[0].upper() + note[1:] + "." for note in self.notes]
 
     def table(self):
         """The figures as plain text, a line a class.
@@ -241,8 +294,9 @@ class Report:
         """
         header, rows = self._rows()
         lines = [self._title(), self._counts(), "", *_text_table(header, rows), ""]
-        if self.beside:
-            lines += [*_text_table(*self._beside()), ""]
+        for extra in (self._beside(), self._seen_rows()):
+            if extra:
+                lines += [*_text_table(*extra), ""]
         return "\n".join(lines + self._remarks())
 
     def to_markdown(self, path=None):
@@ -261,8 +315,9 @@ class Report:
             *_markdown_table(header, rows),
             "",
         ]
-        if self.beside:
-            lines += [*_markdown_table(*self._beside()), ""]
+        for extra in (self._beside(), self._seen_rows()):
+            if extra:
+                lines += [*_markdown_table(*extra), ""]
         return _write(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
 
     def to_dict(self):
@@ -285,6 +340,7 @@ class Report:
             "metrics": self.metrics,
             "seeds": self.seeds,
             "beside": {name: found.to_dict() for name, found in self.beside.items()},
+            "seen": self.seen,
             "undefined": self.undefined,
             "thresholds": self.thresholds,
             "resamples": self.resamples,
@@ -293,14 +349,97 @@ class Report:
             "notes": self.notes,
         }
 
-    def to_json(self, path=None):
+    def to_json(self, path=None, *, scores=False):
         """`to_dict` as JSON (NaN is null); written to `path` where one is given.
+
+        Parameters
+        ----------
+        scores : bool
+            Every recording's patient, scores and labels too, so that `load` reads the whole report back.
 
         Returns
         -------
         str
         """
-        return _write(path, _json(self.to_dict()))
+        found = self.to_dict()
+        if scores:
+            # str of a float32 is the shortest text that reads back as the same float32.
+            found["rows"] = [
+                [record, patient, [float(str(p)) for p in row], labels.tolist()]
+                for record, patient, row, labels in zip(
+                    self.records, self.patients, self.scores, self.labels, strict=True
+                )
+            ]
+        return _write(path, _json(found))
+
+    def compare(self, other, metric="roc_auc", *, resamples=None, seed=None):
+        """Is this result better than another one on the same recordings? `kmerl.metrics.paired_bootstrap`.
+
+        Parameters
+        ----------
+        other : Report
+            Of the same data set; recordings and classes that only one of both has are left out and counted.
+        metric : str
+            One of `kmerl.metrics.METRICS`.
+        resamples, seed : int, optional
+            Of the bootstrap; those of this report by default.
+
+        Returns
+        -------
+        Comparison
+
+        Raises
+        ------
+        TypeError, ValueError
+            No report; another data set; labels or patients that differ; a metric that one of both lacks; one
+            patient only.
+        """
+        if not isinstance(other, Report):
+            raise TypeError(f"other is {type(other).__name__}, expected a Report")
+        if self.dataset != other.dataset:
+            raise ValueError(f"other is of {other.dataset}, this report of {self.dataset}: expected the same data set")
+        for report in (self, other):
+            if metric not in report.metrics:
+                raise ValueError(f"metric is {metric!r}, which one report lacks; it has {', '.join(report.metrics)}")
+            if len(set(report.records)) < len(report.records):
+                raise ValueError("a report names two recordings alike, so they cannot be told apart")
+        places = {record: i for i, record in enumerate(other.records)}
+        own = [i for i, record in enumerate(self.records) if record in places]
+        theirs = [places[self.records[i]] for i in own]
+        classes = [c for c in self.classes if c in other.classes]
+        if not own or not classes:
+            raise ValueError(f"the reports share {len(own)} recordings and {len(classes)} classes, expected some")
+        columns = [[report.classes.index(c) for c in classes] for report in (self, other)]
+        labels = self.labels[np.ix_(own, columns[0])]
+        if not np.array_equal(labels, other.labels[np.ix_(theirs, columns[1])]):
+            raise ValueError("the reports' labels differ: they are of other data, or of another protocol")
+        patients = [self.patients[i] for i in own]
+        if patients != [other.patients[i] for i in theirs]:
+            raise ValueError("the reports' patients differ: they are of other data")
+        threshold = None
+        if metric == "f1":
+            threshold = tuple([report.thresholds[c] for c in classes] for report in (self, other))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)  # `skipped` lists them
+            found = _metrics.paired_bootstrap(
+                labels,
+                self.scores[np.ix_(own, columns[0])],
+                other.scores[np.ix_(theirs, columns[1])],
+                groups=patients,
+                n=self.resamples if resamples is None else resamples,
+                seed=self.seed if seed is None else seed,
+                metric=metric,
+                classes=classes,
+                threshold=threshold,
+            )
+        notes = []
+        for what, shared, sizes in (
+            ("recordings", len(own), (len(self.records), len(other.records))),
+            ("classes", len(classes), (len(self.classes), len(other.classes))),
+        ):
+            if max(sizes) > shared:
+                notes.append(f"{shared:,} {what} in both, of {sizes[0]:,} and {sizes[1]:,}: the others are left out")
+        return Comparison(first=self, second=other, found=found, recordings=len(own), notes=notes)
 
     def to_csv(self, path=None):
         """Scores and labels, a line a recording; written to `path` where one is given.
@@ -318,33 +457,243 @@ class Report:
             writer.writerow([record, patient, *(f"{p:.6f}" for p in scores), *map(int, labels)])
         return _write(path, text.getvalue())
 
-    def plot(self):
-        """AUROC of each class with its interval, and the macro average.
+    def plot(self, kind="classes"):
+        """A picture.
+
+        Parameters
+        ----------
+        kind : {"classes", "roc", "precision_recall", "reliability", "support", "beside"}
+            AUROC of each class with its interval; curves of each class; positive recordings; the macro average
+            and what stands beside it.
 
         Returns
         -------
         matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            Another kind; nothing to draw, such as reliability of scores that are no probabilities.
+        ImportError
+            matplotlib is not installed.
         """
-        figure, axes = _figure(6.5, 1.2 + 0.28 * len(self.classes))
-        values = self.metrics["roc_auc"]
-        known = [c for c in self.classes if not math.isnan(values["per_class"][c])]
-        known.sort(key=lambda c: values["per_class"][c])
-        for row, c in enumerate(known):
-            axes.plot(
-                [values["per_class_low"][c], values["per_class_high"][c]],
-                [row, row],
-                color="#8aa0dc",
-                linewidth=3,
-            )
-            axes.plot(values["per_class"][c], row, "o", color="#2a52be", markersize=5)
-        axes.axvline(
-            values["macro"], color="#2a52be", linewidth=1, linestyle="--", label=self._line("roc_auc")
-        )
-        axes.axvline(0.5, color="#999999", linewidth=0.8)
-        axes.set_yticks(range(len(known)), [f"{c} ({self.support[c]:,})" for c in known], parse_math=False)
-        axes.set(xlabel="AUROC, 95 % interval over patients", title=self._title())
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), frameon=False, borderaxespad=0, fontsize=9)
-        return figure
+        from kmerl import report_plot
+
+        if kind not in report_plot.KINDS:
+            raise ValueError(f"kind is {kind!r}, expected one of {', '.join(report_plot.KINDS)}")
+        return report_plot.draw(report_plot.KINDS[kind], self)
+
+    def to_html(self, path=None):
+        """The figures as one HTML page with pictures, which loads nothing from elsewhere; written to `path` where
+        one is given. Equal reports give equal pages with the same matplotlib.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from kmerl import report_html as page
+
+        cards = []
+        for name in (*SHOWN, *CALIBRATION):
+            if name in self.metrics:
+                values = self.metrics[name]
+                below = _interval(values["low"], values["high"])
+                cards.append((f"macro {LABELS[name]}", _number(values["macro"]), below))
+        body = [page.cards(cards), page.listing(self._warnings()), page.facts(self._facts())]
+        for heading, extra, kind in (
+            ("Compared with", self._beside(), "beside"),
+            ("Seen and unseen classes", self._seen_rows(), None),
+        ):
+            if extra:
+                picture = page.picture(self, kind) if kind else ""
+                body += [page.section(heading, page.table(*extra, text=(len(extra[0]) - 1,) if kind else ()), picture)]
+        body.append(page.section("Classes", page.table(*self._rows(), last=True)))
+        if len(self.undefined) < len(self.classes):
+            body += [page.picture(self, "classes"), page.section("ROC", page.picture(self, "roc"))]
+            body.append(page.section("Precision and recall", page.picture(self, "precision_recall")))
+        if "brier" in self.metrics:
+            body.append(page.section("Reliability", page.picture(self, "reliability")))
+        body.append(page.section("Support", page.picture(self, "support")))
+        skipped = [f"{name}: {reason}" for name, reason in self.skipped]
+        body.append(page.folded(f"Not scored: {len(skipped):,} recordings", skipped))
+        return _write(path, page.page(self._title(), self._counts(), body, self.version))
+
+
+@dataclass(kw_only=True, eq=False)
+class Comparison:
+    """What `Report.compare` found.
+
+    Attributes
+    ----------
+    first, second : Report
+    found : kmerl.metrics.PairedBootstrap
+        ``difference`` (first less second), ``low``, ``high``, ``p_value``, ``per_class``.
+    recordings : int
+        In both reports.
+    notes : list of str
+        What was left out.
+    """
+
+    first: Report
+    second: Report
+    found: _metrics.PairedBootstrap
+    recordings: int
+    notes: list
+
+    def __repr__(self):
+        return f"<Comparison {self.first.dataset}: {self.found}>"
+
+    def __str__(self):
+        return self.table()
+
+    def _rows(self):
+        def cells(row):
+            if math.isnan(row["difference"]):
+                return ["-", "", "-"]
+            interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+            return [f"{row['difference']:+.3f}", interval, f"{row['p_value']:.3g}"]
+
+        rows = [[c, *cells(row)] for c, row in self.found.per_class.items()]
+        found = self.found
+        macro = {"difference": found.difference, "low": found.low, "high": found.high, "p_value": found.p_value}
+        rows.append(["macro average", *cells(macro)])
+        return ["class", f"difference of {LABELS[found.metric]}", "95 %", "p"], rows
+
+    def _remarks(self):
+        found = self.found
+        remarks = [
+            f"First: {self.first._title()}; {self.first.model}.",
+            f"Second: {self.second._title()}; {self.second.model}.",
+            f"{self.recordings:,} recordings of {found.patients:,} patients; first less second; {found.n:,} resamples "
+            f"of patients, the same for both, seed {found.seed}.",
+            "One test a class: of twenty classes without any difference one has p < 0.05 by chance.",
+        ]
+        if found.skipped:
+            remarks.append(f"Without both outcomes, in no average: {', '.join(map(str, found.skipped))}.")
+        return remarks + [note[0].upper() + note[1:] + "." for note in self.notes]
+
+    def table(self):
+        """As plain text, a line a class.
+
+        Returns
+        -------
+        str
+        """
+        return "\n".join([f"Comparison: {self.first.dataset}", "", *_text_table(*self._rows()), "", *self._remarks()])
+
+    def to_markdown(self, path=None):
+        """As Markdown; written to `path` where one is given.
+
+        Returns
+        -------
+        str
+        """
+        lines = [f"## Comparison: {self.first.dataset}", "", *_markdown_table(*self._rows()), ""]
+        return _write(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
+
+    def to_dict(self):
+        """Of plain Python types."""
+        found = self.found
+        return {
+            "evaluation": "comparison",
+            "dataset": self.first.dataset,
+            "models": [self.first.model, self.second.model],
+            "leads": [list(self.first.leads), list(self.second.leads)],
+            "recordings": self.recordings,
+            "patients": found.patients,
+            "metric": found.metric,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p_value": found.p_value,
+            "per_class": found.per_class,
+            "undefined": list(found.skipped),
+            "resamples": found.n,
+            "seed": found.seed,
+            "notes": self.notes,
+        }
+
+    def to_json(self, path=None):
+        """`to_dict` as JSON (NaN is null); written to `path` where one is given.
+
+        Returns
+        -------
+        str
+        """
+        return _write(path, _json(self.to_dict()))
+
+
+def load(path):
+    """A report that ``to_json(path, scores=True)`` wrote.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        No JSON, no report, or one without scores.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            found = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is no JSON file: {error}") from None
+    if not isinstance(found, dict) or found.get("evaluation") not in TITLES:
+        raise ValueError(f"{path} is no report of kmerl: expected one of one evaluation, written by to_json")
+    if "rows" not in found:
+        raise ValueError(f"{path} holds no scores: expected a report written by to_json(path, scores=True)")
+    try:
+        return _revived(found)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path} is a damaged report: {type(error).__name__}: {error}") from None
+
+
+def _revived(found):
+    """A report of what `Report.to_dict` gave, with rows or without."""
+    found = {name: _numbers(value) if name in ("metrics", "seeds", "seen", "thresholds") else value
+             for name, value in found.items()}
+    rows, classes = found.pop("rows", []), found["classes"]
+    beside = {
+        name: _revived(other) if "evaluation" in other else Figures(**_numbers(other))
+        for name, other in found.pop("beside").items()
+    }
+    for name in ("recordings", "patients"):
+        del found[name]
+    shape = (len(rows), len(classes))
+    labels = np.array([row[3] for row in rows]).reshape(shape)
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError("labels other than 0 and 1")
+    return Report(
+        **{**found, "skipped": [(row["record"], row["reason"]) for row in found["skipped"]]}
+        | {"version": found.pop("kmerl")},
+        scores=np.array([row[2] for row in rows], np.float32).reshape(shape),
+        labels=labels.astype(np.uint8),
+        records=[str(row[0]) for row in rows],
+        patients=[str(row[1]) for row in rows],
+        beside=beside,
+    )
+
+
+def _numbers(value):
+    """JSON's null is NaN again, where only a number can stand."""
+    if isinstance(value, dict):
+        return {name: _numbers(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_numbers(one) for one in value]
+    return math.nan if value is None else value
 
 
 def measure(
@@ -416,7 +765,7 @@ def measure(
             if (metric == "f1" and thresholds is None) or (metric in CALIBRATION and not probabilities):
                 continue
             options = {"classes": classes, "threshold": thresholds if metric == "f1" else None}
-            found[metric] = _with_interval(
+            found[metric] = with_interval(
                 metric, labels[indices], scores, patients, resamples, seed, options
             )
     positives = labels[indices].sum(axis=0, dtype=np.int64).tolist()
@@ -444,7 +793,7 @@ def measure(
     )
 
 
-def _with_interval(metric, labels, scores, patients, resamples, seed, options):
+def with_interval(metric, labels, scores, patients, resamples, seed, options):
     """Macro average and classes with their intervals; without intervals where there is one patient only."""
     classes = options["classes"]
     if len(set(patients)) < 2:
@@ -521,28 +870,45 @@ class Sweep:
         One for each k.
     single : dict
         ``{lead: Report}`` with ``single=True``, else empty.
+    order : list of str
+        The order in which leads are added.
     """
 
-    def __init__(self, k, reports, single):
+    def __init__(self, k, reports, single, order):
+        self.order = list(order)
         self.k = list(k)
         self.reports = list(reports)
         self.single = dict(single)
         self.metrics = {count: report.metrics for count, report in zip(self.k, self.reports, strict=True)}
 
     def __repr__(self):
-        first = self.reports[0]
+        first = self._first()
         sets = f"{len(self.k)} numbers of leads, {len(self.single)} single leads"
         return f"<Sweep {first.dataset}, {first.part}: {sets}>"
 
     def __str__(self):
         return self.table()
 
+    def _all(self):
+        return [*self.reports, *self.single.values()]
+
+    def _first(self):
+        return self._all()[0]
+
+    def _title(self):
+        first = self._first()
+        return f"{TITLES[first.evaluation]} by number of leads: {first.dataset}, {first.part}"
+
     def _rows(self):
-        header = ["leads", "k", "recordings", "macro AUROC", "95 %", "macro AUPRC"]
+        beside = list(dict.fromkeys(name for report in self._all() for name in report.beside))
+        header = ["leads", "k", "recordings", "macro AUROC", "95 %", "macro AUPRC", *(f"{b}, AUROC" for b in beside)]
         rows = []
-        for report in [*self.reports, *self.single.values()]:
+        for report in self._all():
             roc, precision = report.metrics["roc_auc"], report.metrics["average_precision"]
             numbers = [_number(roc["macro"]), _interval(roc["low"], roc["high"]), _number(precision["macro"])]
+            for name in beside:
+                other = report.beside[name].metrics["roc_auc"] if name in report.beside else {"macro": math.nan}
+                numbers.append(_number(other["macro"]))
             rows.append([" ".join(report.leads), str(len(report.leads)), f"{len(report.scores):,}", *numbers])
         return header, rows
 
@@ -553,13 +919,8 @@ class Sweep:
         -------
         str
         """
-        first = self.reports[0]
-        lines = [
-            f"{TITLES[first.evaluation]} by number of leads: {first.dataset}, {first.part}",
-            "",
-            *_text_table(*self._rows()),
-            "",
-        ]
+        first = self._first()
+        lines = [self._title(), "", *_text_table(*self._rows()), ""]
         return "\n".join(lines + first._remarks())
 
     def to_markdown(self, path=None):
@@ -569,18 +930,15 @@ class Sweep:
         -------
         str
         """
-        first = self.reports[0]
-        lines = [
-            f"## {TITLES[first.evaluation]} by number of leads: {first.dataset}, {first.part}",
-            "",
-            *_markdown_table(*self._rows()),
-        ]
+        first = self._first()
+        lines = [f"## {self._title()}", "", *_markdown_table(*self._rows())]
         return _write(path, "\n".join(lines + [""] + [f"- {remark}" for remark in first._remarks()]) + "\n")
 
     def to_dict(self):
         """Everything but scores and labels, of plain Python types."""
         return {
             "evaluation": "lead_sweep",
+            "order": self.order,
             "k": self.k,
             "reports": [report.to_dict() for report in self.reports],
             "single": {lead: report.to_dict() for lead, report in self.single.items()},
@@ -595,30 +953,60 @@ class Sweep:
         """
         return _write(path, _json(self.to_dict()))
 
+    def to_csv(self, path=None):
+        """A line for each set of leads: its macro averages with intervals; written to `path` where one is given.
+
+        Returns
+        -------
+        str
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        names = [name for name in (*SHOWN, *CALIBRATION) if name in self._first().metrics]
+        ends = ("macro", "low", "high")
+        writer.writerow(["leads", "k", "recordings", *(f"{name} {end}" for name in names for end in ends)])
+        for report in self._all():
+            numbers = [f"{report.metrics[name][end]:.6f}" for name in names for end in ends]
+            writer.writerow([" ".join(report.leads), len(report.leads), len(report.scores), *numbers])
+        return _write(path, text.getvalue())
+
     def plot(self):
-        """Macro AUROC over the number of leads with its interval, and the single leads as points.
+        """Macro AUROC over the number of leads with its interval, beside it untrained models and each single lead.
 
         Returns
         -------
         matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
         """
-        figure, axes = _figure(6.5, 4.0)
-        values = [self.metrics[count]["roc_auc"] for count in self.k]
-        axes.fill_between(
-            self.k, [v["low"] for v in values], [v["high"] for v in values], color="#d5dcf3", linewidth=0
-        )
-        axes.plot(self.k, [v["macro"] for v in values], "o-", color="#2a52be", label="first k leads")
-        if self.single:
-            singles = [report.metrics["roc_auc"]["macro"] for report in self.single.values()]
-            axes.plot(
-                [1] * len(singles), singles, "_", color="#c0504d", markersize=12, label="each single lead"
-            )
-            axes.legend(frameon=False)
-        axes.set_xticks(self.k)
-        first = self.reports[0]
-        axes.set(xlabel="leads, in the order I II III aVF aVR aVL V1-V6", ylabel="macro AUROC, 95 % interval")
-        axes.set_title(f"{first.dataset}, {first.part}")
-        return figure
+        from kmerl import report_plot
+
+        return report_plot.draw(report_plot.sweep, self)
+
+    def to_html(self, path=None):
+        """The figures as one HTML page with pictures, which loads nothing from elsewhere; written to `path` where
+        one is given.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from kmerl import report_html as page
+
+        first = self._first()
+        facts = [(name, text) for name, text in first._facts() if name != "Leads"]
+        body = [page.picture(self, "sweep"), page.table(*self._rows())]
+        body += [page.section("What was evaluated", page.facts(facts), page.listing(first._warnings()))]
+        body.append(page.section("Support", page.picture(first, "support")))
+        return _write(path, page.page(self._title(), first._counts(), body, first.version))
 
 
 # ---- Writing ----
@@ -666,13 +1054,3 @@ def _write(path, text):
         with writing(path) as file:
             file.write(text.encode("utf-8"))
     return text
-
-
-def _figure(width, height):
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise ImportError("plot needs matplotlib: pip install matplotlib") from None
-    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes

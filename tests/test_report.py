@@ -69,8 +69,8 @@ def test_beside_is_in_every_form():
 def test_nothing_beside():
     report = example(evaluation="zero_shot", settings={"score": "cosine"})
     assert report.random is None and report.untrained is None
-    assert "this model" not in report.table() and "Score: cosine." not in report.table()
-    assert "score: cosine." in report.table() and json.loads(report.to_json())["settings"] == {"score": "cosine"}
+    assert "this model" not in report.table() and "Settings: score cosine." in report.table()
+    assert json.loads(report.to_json())["settings"] == {"score": "cosine"}
 
 
 def test_seeds_are_no_interval():
