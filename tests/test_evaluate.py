@@ -3,10 +3,12 @@
 import json
 import math
 import warnings
+from contextlib import nullcontext as nothing
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small import TINY, HashEncoder, make_store
 
 import kmerl
 from kmerl import evaluate, metrics
@@ -93,7 +95,9 @@ def test_figures_are_those_of_the_metrics():
     assert report.metrics["oracle_f1"]["macro"] >= report.metrics["f1"]["macro"]
     assert set(report.metrics) == set(metrics.METRICS)
     assert report.support == dict(zip(CLASSES, dataset.labels[test].sum(axis=0).tolist(), strict=True))
-    assert report.undefined == [] and report.skipped == [] and report.notes == []
+    assert report.undefined == [] and report.skipped == []
+    assert report.notes == ["no untrained model beside it: a Model has no untrained()"]
+    assert run(Model(table), dataset, untrained=0).notes == []
 
 
 def test_batch_size_changes_nothing():
@@ -224,9 +228,56 @@ def test_sweep():
     assert sum(" 60 " in line for line in lines) == 24
     assert json.loads(sweep.to_json())["k"] == sweep.k
     assert sweep.to_markdown().count("\n| ") == 1 + 24
-    with pytest.raises(ValueError, match="k is empty"):
-        run(model, dataset, [], function=evaluate.lead_sweep)
     assert run(model, dataset, 2, function=evaluate.lead_sweep).k == [2]
+
+
+@pytest.mark.parametrize(
+    "order, first",
+    [
+        ("clinical", ("I", "II", "III", "aVR")),
+        ("mimic", ("I", "II", "III", "aVR")),
+        ("paper", ("I", "II", "III", "aVF")),
+        (["v6", "II", "aVL", "I"], ("V6", "II", "aVL", "I")),
+    ],
+)
+def test_sweep_in_any_order(order, first):
+    dataset, table = made()
+    model = Model(table, noise=3)
+    sweep = run(model, dataset, [4, 2], order=order, function=evaluate.lead_sweep)
+    assert sweep.k == [4, 2] and [r.leads for r in sweep.reports] == [list(first), list(first[:2])]
+    assert sweep.order[:4] == list(first) and json.loads(sweep.to_json())["order"] == sweep.order
+
+
+def test_sweep_of_a_short_order_and_of_single_leads_only():
+    dataset, table = made()
+    sweep = run(Model(table), dataset, order=["II", "V1"], single=True, function=evaluate.lead_sweep)
+    assert sweep.k == [1, 2] and list(sweep.single) == ["II", "V1"]
+    alone = run(Model(table), dataset, (), order=["II", "V1"], single=True, function=evaluate.lead_sweep)
+    assert alone.k == [] and alone.single["V1"].to_dict() == sweep.single["V1"].to_dict()
+    lines = alone.to_csv().splitlines()
+    assert lines[0].startswith("leads,k,recordings,roc_auc macro,roc_auc low") and lines[1].startswith("II,1,60,0.")
+    assert len(lines) == 3 and "II     1" in alone.table() and "<Sweep made, test" in repr(alone)
+
+
+@pytest.mark.parametrize(
+    "arguments, options, error, message",
+    [
+        ([[]], {}, ValueError, "k is empty, expected numbers of leads, 1 to 12"),
+        ([[0]], {}, ValueError, "k holds 0, expected numbers of leads, 1 to 12"),
+        ([[3]], {"order": ["I", "II"]}, ValueError, "k holds 3, expected numbers of leads, 1 to 2"),
+        ([[1.0]], {}, ValueError, "k holds 1.0"),
+        ([], {"order": "alphabetical"}, ValueError, "order is 'alphabetical', expected clinical, mimic, paper or lead"),
+        ([], {"order": ["I", "V9"]}, ValueError, "order.1. is the unknown lead 'V9'"),
+        ([], {"order": ["I", "i"]}, ValueError, "order names lead I twice"),
+        ([], {"method": "probe"}, ValueError, "method is 'probe', expected zero_shot or linear_probe"),
+        ([], {"fraction": 0.1}, TypeError, "no option fraction with method='zero_shot'; it has score, prompts"),
+        ([], {"method": "linear_probe", "score": "cosine"}, TypeError, "no option score with method='linear_probe'"),
+    ],
+)
+def test_bad_sweeps(arguments, options, error, message):
+    dataset, table = made()
+    with pytest.raises(error, match=message):
+        run(Model(table), dataset, *arguments, function=evaluate.lead_sweep, **options)
 
 
 # ---- Recordings that cannot be scored ----
@@ -264,6 +315,157 @@ def test_a_model_that_refuses_everything_is_an_error():
         run(Model(table), dataset)
 
 
+# ---- With a model of our own ----
+
+
+class Sample(Dataset):
+    """The sample's recordings, with labels from their reports; read from memory."""
+
+    def __init__(self, classes, records, codes=None):
+        self.held = records
+        labels = (np.arange(len(records))[:, None] // (1 + np.arange(len(classes)))) % 2
+        split = {"train": np.arange(0), "validation": np.arange(6), "test": np.arange(6, len(records))}
+        patients = [record.patient for record in records]
+        paths = [record.name for record in records]
+        super().__init__("sample", paths, labels.astype(np.uint8), classes, patients, split, codes=codes)
+        self.reads = 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.held[index]
+
+
+KNOWN = ["atrial fibrillation", "afib", "left bundle branch block", "something rare"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    store = make_store(tmp_path_factory.mktemp("evaluate") / "store")
+    model = kmerl.KMERL(**TINY).fit(store, max_steps=4, progress=False)
+    model.text_encoder = HashEncoder()
+    return model
+
+
+@pytest.fixture
+def sample():
+    return Sample(KNOWN, kmerl.sample_records("heldout")[:20], codes=["AFIB", "AF2", "LBBB", "RARE"])
+
+
+def test_scores_are_the_models(trained, sample):
+    records = [sample.held[i] for i in sample.split["test"]]
+    found = {}
+    for score, method in evaluate.SCORES.items():
+        report = run(trained, sample, score=score, untrained=0)
+        found[score] = report.scores
+        np.testing.assert_array_equal(report.scores, trained.predict_proba(records, KNOWN, method=method))
+        assert report.settings == {"score": score} and f"score {score}" in report.table()
+        assert ("brier" in report.metrics) == (score == "probability")
+        with pytest.raises(ValueError, match="no reliability diagram") if score != "probability" else nothing():
+            pytest.importorskip("matplotlib", reason="matplotlib is not installed").use("Agg")
+            report.plot("reliability")
+    np.testing.assert_allclose(found["mean"], (found["probability"] + found["cosine"]) / 2, atol=1e-6)
+    np.testing.assert_array_equal(run(trained, sample, untrained=0).scores, found["probability"])
+
+
+def test_prompts_by_class_or_code(trained, sample):
+    prompts = {"AFIB": "no p waves", "afib": "irregular", "LBBB": "broad qrs", "RARE": "rare", "MORE": "not asked"}
+    report = run(trained, sample, score="cosine", prompts=prompts, untrained=0)
+    records = [sample.held[i] for i in sample.split["test"]]
+    texts = ["no p waves", "irregular", "broad qrs", "rare"]
+    np.testing.assert_array_equal(report.scores, trained.predict_proba(records, texts, method="cosine"))
+    assert report.settings["prompts"].startswith("4 texts, ")
+    other = run(trained, sample, score="cosine", prompts={**prompts, "RARE": "x"}, untrained=0)
+    assert other.settings["prompts"] != report.settings["prompts"]
+    mean = run(trained, sample, score="mean", prompts=prompts, untrained=0).scores
+    np.testing.assert_allclose(mean, (report.scores + trained.predict_proba(records, KNOWN)) / 2, atol=1e-6)
+    del prompts["LBBB"]
+    with pytest.raises(ValueError, match="prompts has no text for left bundle branch block"):
+        run(trained, sample, score="cosine", prompts=prompts)
+    with pytest.raises(ValueError, match="expected score='cosine' or 'mean'"):
+        run(trained, sample, prompts=prompts)
+    with pytest.raises(TypeError, match="prompts is list, expected a mapping"):
+        run(trained, sample, score="cosine", prompts=["x"])
+
+
+@pytest.mark.parametrize(
+    "weights, score, message",
+    [
+        ({"contrast_weight": 0.0}, "cosine", "contrast_weight=0 and has no contrast space: expected 'probability'"),
+        ({"contrast_weight": 0.0}, "mean", "contrast_weight=0 and has no contrast space: expected 'probability'"),
+        ({"query_weight": 0.0}, "probability", "query_weight=0 and has no query network: expected 'cosine'"),
+    ],
+)
+def test_scores_that_a_model_does_not_have(tmp_path, sample, weights, score, message):
+    model = kmerl.KMERL(**{**TINY, **weights}).initialize(HashEncoder.width)
+    model.text_encoder = HashEncoder()
+    with pytest.raises(ValueError, match=message):
+        run(model, sample, score=score)
+    report = run(model, sample, untrained=1)
+    assert report.settings["score"] == message.split("'")[-2] and report.seen is None
+
+
+def test_untrained_models_stand_beside(trained, sample):
+    report = run(trained, sample, untrained=3)
+    assert sample.reads == 20  # once each
+    records, labels = [sample.held[i] for i in sample.split["test"]], report.labels
+    values = [
+        metrics.roc_auc_score(labels, trained.untrained(seed).predict_proba(records, KNOWN)) for seed in range(3)
+    ]
+    found = report.untrained.metrics["roc_auc"]
+    assert found["values"] == values and found["macro"] == pytest.approx(np.mean(values))
+    assert (found["low"], found["high"]) == pytest.approx(np.percentile(values, (2.5, 97.5)))
+    assert report.untrained.spread == "95 % of 3 initialisations"
+    assert f"{found['macro']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in report.table()
+    assert len(run(trained, sample).untrained.metrics["roc_auc"]["values"]) == evaluate.INITIALISATIONS
+    assert run(trained, sample, untrained=0).untrained is None
+    sweep = run(trained, sample, [1, 12], untrained=3, function=evaluate.lead_sweep)
+    assert sweep.reports[1].to_dict() == report.to_dict()
+    assert sweep.reports[0].untrained.metrics["roc_auc"]["values"] != values
+    assert "untrained model, AUROC" in sweep.table()
+
+
+def test_seen_and_unseen_classes(trained, sample):
+    report = run(trained, sample, untrained=0)
+    near = report.seen["nearest"]
+    assert near["atrial fibrillation"] == {"entity": "atrial fibrillation", "cosine": 1.0, "by": "name"}
+    assert near["afib"] == {"entity": "atrial fibrillation", "cosine": 1.0, "by": "name"}  # a synonym
+    rare = HashEncoder().embed(["something rare"], "cls")[0]
+    entities = list(trained.vocabulary_)
+    rows = HashEncoder().embed(entities, "cls")
+    cosines = rows @ rare / np.linalg.norm(rows, axis=1) / np.linalg.norm(rare)
+    best = int(np.argmax(cosines))
+    assert near["something rare"]["by"] == "" and near["something rare"]["entity"] == entities[best]
+    assert near["something rare"]["cosine"] == pytest.approx(cosines[best], abs=1e-6)
+    for group, columns in (("seen", [0, 1, 2]), ("unseen", [3])):
+        expected = metrics.bootstrap(
+            report.labels[:, columns], report.scores[:, columns], groups=report.patients, n=100
+        )
+        row = report.seen["metrics"][group]["roc_auc"]
+        assert row == {"macro": expected.estimate, "low": expected.low, "high": expected.high}
+        assert "f1" in report.seen["metrics"][group]
+    text = report.table()
+    assert "seen by an embedding with cosine above 0.95: none" in text
+    assert f"unseen, with the nearest entity: something rare ({entities[best]}, {cosines[best]:.3f})" in text
+    lower = run(trained, sample, untrained=0, seen=float(cosines[best]) - 0.01)
+    assert lower.seen["nearest"]["something rare"]["by"] == "cosine" and list(lower.seen["metrics"]) == ["seen"]
+    assert f"something rare ({entities[best]}, {cosines[best]:.3f})" in lower.table()
+    assert json.loads(report.to_json())["seen"]["threshold"] == 0.95
+    with pytest.raises(ValueError, match="threshold is 95, expected a cosine from -1 to 1"):
+        run(trained, sample, seen=95)
+    with pytest.raises(ValueError, match="model has no vocabulary"):
+        evaluate.seen_classes(kmerl.KMERL(**TINY).initialize(24), KNOWN)
+
+
+def test_an_unknown_class_is_an_error_before_anything_is_read(trained, sample):
+    trained.text_encoder = None
+    try:
+        with pytest.raises(ValueError, match="does not know 'something rare'"):
+            run(trained, sample)
+    finally:
+        trained.text_encoder = HashEncoder()
+    assert sample.reads == 0
+
+
 class Wrong(Model):
     def predict_proba(self, records, classes):
         raise self.table
@@ -281,7 +483,7 @@ def test_errors_that_are_no_recordings_fault_come_out(error):
 def test_bad_answers_of_a_model():
     dataset, table = made()
     model = SimpleNamespace(predict_proba=lambda records, classes: np.zeros((len(records), 2)))
-    with pytest.raises(TypeError, match=r"predict_proba returned shape \(60, 2\)|returned shape \(64, 2\)"):
+    with pytest.raises(TypeError, match=r"the model returned shape \(60, 2\), expected \(60, 3\)"):
         run(model, dataset)
     table[:] = np.nan
     with pytest.raises(ValueError, match="the model returned NaN"):
@@ -298,6 +500,12 @@ def test_bad_arguments():
         run(Model(table), dataset, batch_size=0)
     with pytest.raises(ValueError, match="resamples is 0"):
         run(Model(table), dataset, resamples=0)
+    with pytest.raises(ValueError, match="untrained is -1"):
+        run(Model(table), dataset, untrained=-1)
+    with pytest.raises(ValueError, match="score is 'logit', expected one of probability, cosine, mean"):
+        run(Model(table), dataset, score="logit")
+    with pytest.raises(ValueError, match="score and prompts need a KMERL, a Model has one kind of answer"):
+        run(Model(table), dataset, score="cosine")
 
 
 # ---- Reports ----
@@ -315,7 +523,7 @@ def test_table_json_and_markdown(tmp_path):
         "Model: Model." in text
         and f"kmerl {kmerl.__version__}, protocol exact, seed 3, intervals from 100 resamples of patients." in text
     )
-    assert text[-1] == "Partial copy: 80 of 90 recordings."
+    assert text[-2] == "Partial copy: 80 of 90 recordings."
     assert str(report) == report.table() and "macro AUROC 0." in repr(report)
 
     markdown = report.to_markdown(tmp_path / "report.md")
