@@ -446,8 +446,8 @@ static void decide(km_labels *labels)
         case KM_SIDE_RIGHT:
             mark_right(labels, cue, status, REACH);
             break;
-        case KM_SIDE_LEFT:
-            mark_left(labels, cue, status, REACH);
+        case KM_SIDE_LEFT:      /* a question mark doubts the words it touches */
+            mark_left(labels, cue, status, labels->token[cue->from].letters[0] == '?' ? 0 : REACH);
             break;
         default: {
             /* A comma after it parts it from what follows: "infarct possible, left axis deviation". */
