@@ -12,6 +12,7 @@ import numpy as np
 from kmerl import _kmerl, scoring
 from kmerl import metrics as _metrics
 from kmerl.leads import LEADS, ORDERS, lead_ids
+from kmerl.model import KMERL
 from kmerl.probe import linear_probe, probes
 from kmerl.report import SHOWN, UNTRAINED, Figures, Report, Sweep, describe, measure, with_interval
 from kmerl.scoring import PAPER_ORDER, chosen_leads, name_of, whole
@@ -230,10 +231,10 @@ def _evaluate(
     if not hasattr(dataset, "split") or not hasattr(dataset, "labels"):
         raise TypeError(f"dataset is {type(dataset).__name__}, expected a kmerl.datasets.Dataset")
     resamples, batch_size = whole(resamples, "resamples"), whole(batch_size, "batch_size")
-    classes, config = dataset.classes, getattr(model, "config_", None)
+    classes, config = dataset.classes, model.config_ if isinstance(model, KMERL) else None
     score, asked, settings = _asked(model, config, dataset, score, prompts)
     near = None
-    if config is not None and config.query_weight > 0 and getattr(model, "vocabulary_", None) is not None:
+    if config is not None and config.query_weight > 0 and model.vocabulary_ is not None:
         near = seen_classes(model, classes, seen)
     indices, part, notes = _part(dataset, part)
     if isinstance(untrained, bool) or not isinstance(untrained, (int, np.integer)) or untrained < 0:
