@@ -231,7 +231,10 @@ def _evaluate(
     if not hasattr(dataset, "split") or not hasattr(dataset, "labels"):
         raise TypeError(f"dataset is {type(dataset).__name__}, expected a kmerl.datasets.Dataset")
     resamples, batch_size = whole(resamples, "resamples"), whole(batch_size, "batch_size")
-    classes, config = dataset.classes, model.config_ if isinstance(model, KMERL) else None
+    classes, config = dataset.classes, None
+    if isinstance(model, KMERL):
+        model._ready()
+        config = model.config_
     score, asked, settings = _asked(model, config, dataset, score, prompts)
     near = None
     if config is not None and config.query_weight > 0 and model.vocabulary_ is not None:

@@ -500,6 +500,8 @@ def test_bad_arguments():
         run(Model(table), dataset, batch_size=0)
     with pytest.raises(ValueError, match="resamples is 0"):
         run(Model(table), dataset, resamples=0)
+    with pytest.raises(RuntimeError, match="this model has no parameters yet"):
+        run(kmerl.KMERL(), dataset)
     with pytest.raises(ValueError, match="untrained is -1"):
         run(Model(table), dataset, untrained=-1)
     with pytest.raises(ValueError, match="score is 'logit', expected one of probability, cosine, mean"):
