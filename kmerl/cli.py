@@ -516,7 +516,7 @@ def _pretrain_options(parser):
     add("store", metavar="STORE")
     add("--out", metavar="RUN", required=True, help="folder of log and checkpoints; a broken-off run goes on")
     add("--max-steps", metavar="N", type=int, help="stop after so many steps in all")
-    add("--preset", metavar="NAME", help='a named configuration: "paper", "merl-vit"')
+    add("--preset", metavar="NAME", help='a named configuration: "paper", "merl-vit", "merl-resnet"')
     _add_quiet(parser)
     add = parser.add_argument_group("configuration: the fields of kmerl.KMERL").add_argument
     special = {"masked_leads": (_masked_leads, "N,N,..."), "betas": (_two_numbers, "X,X")}

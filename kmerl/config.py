@@ -41,10 +41,26 @@ PRESETS = {
         "unimodal_weight": 1.0,
         "query_weight": 0.0,
     },
+    # MERL with ResNet-18 (SPEC 10).
+    "merl-resnet": {
+        "encoder": "resnet18",
+        "normalisation": "minmax",
+        "normalisation_scope": "present",
+        "segment_samples": 50,
+        "tokenisation": "agnostic",
+        "temporal_embedding": False,
+        "masked_leads": (0,),
+        "segment_masking": "none",
+        "report_pooling": "pooler",
+        "projection_norm": "none",
+        "unimodal_weight": 1.0,
+        "query_weight": 0.0,
+    },
 }
 
 # Fields whose value is one of a few names, in the order of the core's enums (csrc/model/config.h).
 _CHOICES = {
+    "encoder": ("vit", "resnet18"),
     "normalisation": ("zscore", "minmax", "lead", "none"),
     "normalisation_scope": ("visible", "present"),
     "window": ("first", "random"),
@@ -70,10 +86,14 @@ class Config:
 
     Attributes
     ----------
-    size : str
-        Encoder size: ``tiny``, ``small``, ``middle``, ``base`` (SPEC 3), or ``custom`` with the next four given.
+    encoder : {"vit", "resnet18"}
+        The transformer, or MERL's ResNet-18 (SPEC 10), which has neither `size` nor tokens nor a query network: the
+        preset ``merl-resnet`` sets what goes with it.
+    size : str or None
+        Size of the transformer: ``tiny``, ``small``, ``middle``, ``base`` (SPEC 3), or ``custom`` with the next four
+        given. None: ``tiny``.
     width, depth, heads, mlp_width : int or None
-        None: those of `size`. Head size is 64, so ``width == 64 * heads``.
+        None: those of `size`. Head size is 64, so ``width == 64 * heads``. ResNet-18 is 512 wide.
     fs : float
         Sampling rate in Hz that every recording is brought to.
     seconds : float
@@ -87,7 +107,7 @@ class Config:
     normalisation_scope : {"visible", "present"}
         Whose statistics: the visible leads, or all that the recording has, before masking.
     segment_samples : int
-        Samples in a token (P; Fig. 7a).
+        Samples in a token (P; Fig. 7a); with ``resnet18`` in a piece of a batch: recordings are whole pieces.
     tokenisation : {"lead", "agnostic"}
         ``agnostic``: one token for all twelve leads, as MERL (Tab. 7a).
     lead_embedding, temporal_embedding : bool
@@ -145,7 +165,8 @@ class Config:
         Activations kept between the sweeps in MB; what does not fit is computed again. Changes no bit.
     """
 
-    size: str = "tiny"
+    encoder: str = "vit"
+    size: str | None = None
     width: int | None = None
     depth: int | None = None
     heads: int | None = None
@@ -206,27 +227,39 @@ class Config:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             setattr(self, field.name, _check(field.name, field.type, getattr(self, field.name)))
-        if self.size == "custom":
-            given = (self.width, self.depth, self.heads, self.mlp_width)
-            if None in given:
-                raise ValueError("size='custom' needs width, depth, heads and mlp_width, got "
-                                 f"width={self.width}, depth={self.depth}, heads={self.heads}, "
-                                 f"mlp_width={self.mlp_width}")
-        elif self.size not in SIZES:
-            raise ValueError(f"size must be one of {', '.join(SIZES)} or custom, got {self.size!r}")
-        else:
-            for name, value in zip(("width", "depth", "heads", "mlp_width"), SIZES[self.size], strict=True):
-                given = getattr(self, name)
-                if given is not None and given != value:
-                    raise ValueError(f"{name}={given} contradicts size={self.size!r}, whose {name} is {value}; "
-                                     "use size='custom' for other shapes")
-                setattr(self, name, value)
+        self._resolve_size()
         if self.lead_embedding is None:
             self.lead_embedding = self.tokenisation == "lead"
         # The core knows the ranges and contradictions of numbers; a text width stands in where none is known yet.
         from . import _kmerl
 
         _kmerl.check_config(self.to_core(1 if self.text_width is None else self.text_width))
+
+    def _resolve_size(self):
+        """width, depth, heads and mlp_width of `size`, or what they contradict."""
+        names = ("width", "depth", "heads", "mlp_width")
+        given = {name: getattr(self, name) for name in names}
+        if self.encoder == "resnet18":
+            if self.size is not None or any(given[name] is not None for name in names[1:]) or \
+                    given["width"] not in (None, 512):
+                raise ValueError("encoder='resnet18' has one size, 512 wide: leave size, width, depth, heads and "
+                                 "mlp_width as None")
+            self.width = 512
+            return
+        if self.size is None:
+            self.size = "tiny"
+        if self.size == "custom":
+            if None in given.values():
+                raise ValueError("size='custom' needs width, depth, heads and mlp_width, got "
+                                 + ", ".join(f"{name}={value}" for name, value in given.items()))
+            return
+        if self.size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)} or custom, got {self.size!r}")
+        for name, value in zip(names, SIZES[self.size], strict=True):
+            if given[name] not in (None, value):
+                raise ValueError(f"{name}={given[name]} contradicts size={self.size!r}, whose {name} is {value}; "
+                                 "use size='custom' for other shapes")
+            setattr(self, name, value)
 
     def to_core(self, text_width: int | None = None) -> dict:
         """The same as numbers: what the C core takes (csrc/model/config.h)."""
@@ -240,7 +273,7 @@ class Config:
                         "decay"):
                 continue
             core[name] = _CHOICES[name].index(value) if name in _CHOICES else \
-                int(value) if isinstance(value, bool) else value
+                int(value) if isinstance(value, bool) else 0 if value is None else value
         core["text_width"] = text_width
         core["beta1"], core["beta2"] = self.betas
         core["decay_all"] = _CHOICES["decay"].index(self.decay)

@@ -131,7 +131,8 @@ def _checkpoint(path):
     count = sum(array.size for array in checkpoint.parameters.values())
     lines = [
         f"{path}: a checkpoint, written by {checkpoint.library or 'an unknown version'}",
-        f"size {config.size}: width {config.width}, depth {config.depth}, heads {config.heads}",
+        f"ResNet-18, width {config.width}" if config.encoder == "resnet18"
+        else f"size {config.size}: width {config.width}, depth {config.depth}, heads {config.heads}",
         f"{count:,} parameters",
         f"{config.seconds:g} s at {config.fs:g} Hz in segments of {config.segment_samples} samples",
         f"normalisation {config.normalisation}, over {config.normalisation_scope} leads",

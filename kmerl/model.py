@@ -51,7 +51,7 @@ class KMERL:
 
     Parameters
     ----------
-    preset : {None, "paper", "merl-vit"}
+    preset : {None, "paper", "merl-vit", "merl-resnet"}
         A named set of choices; parameters given beside it win. ``paper``: SPEC 7; ``merl-...``: the baselines, SPEC 10.
     **parameters
         Fields of :class:`kmerl.config.Config`, such as ``size``, ``epochs``, ``seed``.
@@ -205,7 +205,7 @@ class KMERL:
         return self._ready().parameters()
 
     def statistics(self):
-        """{name: copy} of the running statistics of the projector's batch normalisation; empty without one."""
+        """{name: copy} of the running statistics of batch normalisation; empty without any."""
         return self._ready().statistics()
 
     def set_parameters(self, parameters):
@@ -478,7 +478,8 @@ class KMERL:
         return Answer(result, texts, about) if details else result
 
     def encode(self, x, leads=None, fs=None, *, windows="all"):
-        """Features: the mean of the encoder's normed tokens (SPEC 3).
+        """Features: the mean of the encoder's normed tokens (SPEC 3); with ``final_norm="mean"`` the normed mean of the
+        tokens, with ResNet-18 the average over time of its last map (SPEC 10).
 
         Parameters
         ----------

@@ -60,6 +60,30 @@ SIZES = {
         dict(B=16, C=256),
     ],
     "batchnorm_apply": [dict(B=1, C=1), dict(B=5, C=7), dict(B=16, C=256)],
+    "batchpart_moments": [dict(T=1, C=1), dict(T=33, C=7), dict(T=3, C=515), dict(T=1250, C=128)],
+    "batchpart_join": [dict(parts=1, T=1, C=1), dict(parts=3, T=5, C=7), dict(parts=16, T=1250, C=128)],
+    "batchpart_forward": [
+        dict(T=1, C=1),
+        dict(T=5, C=7, relu=0),
+        dict(T=3, C=515, residual=1),
+        dict(T=3, C=17, residual=1, relu=0),
+        dict(T=1250, C=128),
+    ],
+    "batchpart_sums": [dict(T=1, C=1), dict(T=33, C=7, relu=0), dict(T=3, C=515), dict(T=1250, C=128)],
+    "batchpart_join_sums": [dict(parts=1, C=1), dict(parts=5, C=7), dict(parts=16, C=128)],
+    "batchpart_backward": [dict(T=1, C=1), dict(T=33, C=7), dict(T=3, C=515), dict(T=1250, C=128)],
+    "conv_forward": [
+        dict(L=1, C=1, N=1, K=1),
+        dict(L=1, C=2, N=3, K=7),
+        dict(L=2, C=3, N=1, K=3, stride=2),
+        dict(L=9, C=5, N=4, K=1, stride=2),
+        dict(L=10, C=3, N=5, K=7, stride=2),
+        dict(L=11, C=4, N=6, K=3),
+        dict(L=700, C=65, N=3, K=3),
+        dict(L=5000, C=12, N=64, K=7, stride=2),
+        dict(L=313, C=512, N=512, K=3),
+        dict(L=1250, C=128, N=128, K=3),
+    ],
     "gelu_forward": [dict(n=1), dict(n=17), dict(n=592 * 768)],
     "relu_forward": [dict(n=1), dict(n=17), dict(n=277 * 1024)],
     "attention_forward": [
@@ -169,6 +193,44 @@ def _batchnorm_apply(draw, rng, B, C):
     )
 
 
+def _batchpart(draw, rng, T, C, relu=1, residual=0):
+    x = draw(T, C) + draw(1, C)
+    return dict(
+        x=x,
+        mean=draw(C),
+        var=draw(C) ** 2 + draw().dtype.type(0.5),
+        gain=draw(C),
+        bias=draw(C),
+        residual=draw(T, C) if residual else None,
+        eps=1e-5,
+        relu=relu,
+    )
+
+
+def _batchpart_sums(draw, rng, T, C, relu=1):
+    given = _batchpart(draw, rng, T, C)
+    y = draw(T, C) if relu else None
+    return dict(dy=draw(T, C), y=y, **{name: given[name] for name in ("x", "mean", "var", "eps")})
+
+
+def _batchpart_backward(draw, rng, T, C):
+    given = _batchpart(draw, rng, T, C)
+    total = draw(2, C).astype(np.float64) * T
+    return dict(
+        dy=draw(T, C), x=given["x"], mean=given["mean"], var=given["var"], gain=given["gain"], total=total,
+        rows=3 * T, eps=1e-5,
+    )  # fmt: skip
+
+
+def _batchpart_join(draw, rng, parts, T, C):
+    moments = np.stack([draw(parts, C), draw(parts, C) ** 2 * T], 1).astype(np.float64)
+    return dict(moments=moments, running_mean=draw(C), running_var=draw(C) ** 2, T=T, momentum=0.1)
+
+
+def _conv(draw, rng, L, C, N, K, stride=1):
+    return dict(x=draw(L, C), w=draw(N, K * C), stride=stride)
+
+
 def _elements(*names):
     return lambda draw, rng, n: {name: 2 * draw(n) for name in names}
 
@@ -227,6 +289,13 @@ _DRAW = {
     "layernorm_forward": _layernorm,
     "batchnorm_forward": _batchnorm,
     "batchnorm_apply": _batchnorm_apply,
+    "batchpart_moments": lambda draw, rng, T, C: dict(x=draw(T, C) + draw(1, C)),
+    "batchpart_join": _batchpart_join,
+    "batchpart_forward": _batchpart,
+    "batchpart_sums": _batchpart_sums,
+    "batchpart_join_sums": lambda draw, rng, parts, C: dict(sums=draw(parts, 2, C).astype(np.float64)),
+    "batchpart_backward": _batchpart_backward,
+    "conv_forward": _conv,
     "gelu_forward": _elements("x"),
     "relu_forward": _elements("x"),
     "attention_forward": _queries,
@@ -263,6 +332,7 @@ GRADIENTS = {
     "batchnorm_forward": Gradient(
         "batchnorm_backward", ("x", "gain", "bias"), ("mean", "rstd"), ("x", "mean", "rstd", "gain")
     ),
+    "conv_forward": Gradient("conv_backward", ("x", "w"), (), ("x", "w", "stride")),
     "gelu_forward": Gradient("gelu_backward", ("x",), (), ("x",)),
     "relu_forward": Gradient("relu_backward", ("x",), (), ("y",)),
     "attention_forward": Gradient("attention_backward", ("q", "k", "v"), (), ("q", "k", "v")),

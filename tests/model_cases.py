@@ -25,6 +25,7 @@ DEFAULTS = dict(
     mask_ratio=0.25,
     token_bias=0,
     final_norm=0,
+    encoder=0,
     width=192,
     depth=12,
     heads=3,
@@ -122,6 +123,24 @@ OPTIONS = {
         unimodal_dropout=0.0,
         query_weight=0.0,
     ),
+    "resnet": dict(
+        encoder=1,
+        seconds=0.4,
+        width=512,
+        depth=0,
+        heads=0,
+        mlp_width=0,
+        tokenisation=1,
+        lead_embedding=0,
+        temporal_embedding=0,
+        segment_samples=20,
+        projection_width=128,
+        projection_norm=2,
+        unimodal_weight=1.0,
+        unimodal_dropout=0.0,
+        query_weight=0.0,
+        lanes=4,
+    ),
     "no-lead-embedding": dict(lead_embedding=0),
     "no-temporal-embedding": dict(temporal_embedding=0),
     "no-embeddings": dict(lead_embedding=0, temporal_embedding=0),
@@ -151,6 +170,24 @@ def uniform(name, shape, scale=1.0):
     return (x * scale).astype(np.float32).astype(np.float64).reshape(shape)
 
 
+def convolutions():
+    """{name: (out, taps * in)} of ResNet-18 (SPEC 10)."""
+    shapes, width = {"encoder.stem": (64, 7 * 12)}, 64
+    for i in range(8):
+        block, wider = f"encoder.residual.{i}.", 64 << i // 2
+        shapes[block + "conv1"] = (wider, 3 * width)
+        shapes[block + "conv2"] = (wider, 3 * wider)
+        if wider > width:
+            shapes[block + "shortcut"] = (wider, width)
+        width = wider
+    return shapes
+
+
+def norm_of(convolution):
+    """Name of the batch normalisation behind a convolution."""
+    return convolution.replace("conv", "norm") if "conv" in convolution else convolution + ".norm"
+
+
 def parameters(config):
     """{name: float64 array}: no gain 1, no bias 0, so that each one's gradient matters.  The names and shapes
     of csrc/model/params.h, written down a second time."""
@@ -159,13 +196,25 @@ def parameters(config):
     K, G, A = c["query_width"], c["query_mlp_width"], 64 * c["query_heads"]
     P = c["segment_samples"] * (12 if c["tokenisation"] else 1)
     M = round(c["fs"] * c["seconds"]) // c["segment_samples"]
-    linear = {"encoder.tokens.weight": (C, P)}
-    embedding, _norm = {}, ["encoder.norm"]
+    linear, embedding, maps, sizes = {}, {}, {}, {}
+    if c["encoder"]:
+        linear["ecg_projector.down.weight"] = (R, C)
+        for name, factor in (("q", 1), ("kv", 2), ("out", 1)):
+            linear[f"ecg_projector.pool.{name}.weight"] = (factor * R, R)
+        embedding["ecg_projector.pool.token"] = (R,)
+        embedding["ecg_projector.pool.positions"] = (-(-round(c["fs"] * c["seconds"]) // 16), R)
+        for name, (N, K) in convolutions().items():
+            maps[name + ".weight"] = (N, K)
+            sizes[norm_of(name)] = N
+    else:
+        linear["encoder.tokens.weight"] = (C, P)
+        linear["ecg_projector.fc1.weight"] = (R, C)
+        linear["ecg_projector.fc2.weight"] = (R, R)
+        sizes["encoder.norm"] = C
     if c["lead_embedding"]:
         embedding["encoder.tokens.lead"] = (12, C)
     if c["temporal_embedding"]:
         embedding["encoder.tokens.temporal"] = (M, C)
-    sizes = {"encoder.norm": C}
     for i in range(c["depth"]):
         block = f"encoder.blocks.{i}."
         sizes.update({block + "norm1": C, block + "norm2": C})
@@ -178,8 +227,6 @@ def parameters(config):
             linear[block + name + ".weight"] = shape
     linear.update(
         {
-            "ecg_projector.fc1.weight": (R, C),
-            "ecg_projector.fc2.weight": (R, R),
             "text_projector.fc1.weight": (R, D),
             "text_projector.fc2.weight": (R, R),
         }
@@ -193,7 +240,8 @@ def parameters(config):
             }
         )
         sizes.update({"query.memory_norm": K, "query.norm": K})
-    maps = {f"unimodal.linear{i}.weight": (R, C) for i in (1, 2)} if c["unimodal_weight"] else {}
+    if c["unimodal_weight"]:
+        maps.update({f"unimodal.linear{i}.weight": (R, R if c["encoder"] else C) for i in (1, 2)})
     if c["projection_norm"] != NONE:
         sizes.update({"ecg_projector.norm1": R, "ecg_projector.norm2": R})
     for i in range(c["query_layers"] if c["query_weight"] else 0):
@@ -236,18 +284,21 @@ def smooth_parameters(config):
     for name, x in values.items():
         if name == projector or (name.startswith("query.layers.") and name.endswith("mlp.fc1.bias")):
             x += np.where(np.arange(x.size) % 2, 6.0, -6.0)
+        if name.startswith(("encoder.stem", "encoder.residual.")) and name.endswith(".bias") and "shortcut" not in name:
+            x += np.where(np.arange(x.size) % 2, 15.0, -15.0)
     return values
 
 
 def statistics(config):
     """Running mean and variance of batch normalisation, away from 0 and 1."""
     R = config["projection_width"]
-    values = {}
-    if config["projection_norm"] != BATCH:
-        return values
-    for name in ("ecg_projector.norm1", "ecg_projector.norm2"):
-        values[name + ".running_mean"] = uniform(name + "mean", (R,), 0.2)
-        values[name + ".running_var"] = 1.0 + uniform(name + "var", (R,), 0.5)
+    sizes = {}
+    if config["projection_norm"] == BATCH:
+        sizes = {"ecg_projector.norm1": R, "ecg_projector.norm2": R}
+    if config["encoder"]:
+        sizes.update({norm_of(name): shape[0] for name, shape in convolutions().items()})
+    values = {name + ".running_mean": uniform(name + "mean", (size,), 0.2) for name, size in sizes.items()}
+    values.update({name + ".running_var": 1.0 + uniform(name + "var", (size,), 0.5) for name, size in sizes.items()})
     return values
 
 

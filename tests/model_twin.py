@@ -7,6 +7,7 @@ PyTorch. No dropout: its masks belong to the core alone.
 
 import numpy as np
 import twins
+from model_cases import norm_of
 
 EPS = 1e-5
 
@@ -47,6 +48,46 @@ def encode(config, p, patches, lead, segment):
         hidden = linear(p, block + "mlp.fc1", layernorm(p, block + "norm2", z))
         z = z + linear(p, block + "mlp.fc2", twins.gelu_forward(hidden))
     return z if config["final_norm"] else layernorm(p, "encoder.norm", z)
+
+
+def signals(config, batch):
+    """(B, S, 12) of a batch of agnostic tokens: what ResNet-18 sees, 0 where there is no segment."""
+    P, S = config["segment_samples"], round(config["fs"] * config["seconds"])
+    x = np.zeros((len(batch["offset"]) - 1, S, 12))
+    for b, (start, stop) in enumerate(zip(batch["offset"][:-1], batch["offset"][1:], strict=True)):
+        for t in range(start, stop):
+            m = batch["segment"][t]
+            x[b, m * P : (m + 1) * P] = batch["patches"][t].reshape(12, P).T
+    return x
+
+
+def resnet(config, p, statistics, batch, training):
+    """z (B, L, 512) of SPEC 10."""
+
+    def convolve(name, x, stride, residual=0.0, relu=True):
+        x = np.stack([twins.conv_forward(recording, p[name + ".weight"], stride) for recording in x])
+        norm = norm_of(name)
+        gain, bias = p[norm + ".weight"], p[norm + ".bias"]
+        mean, var = statistics[norm + ".running_mean"], statistics[norm + ".running_var"]
+        if training:
+            mean, var = x.mean((0, 1)), x.var((0, 1))
+        y = (x - mean) / np.sqrt(var + EPS) * gain + bias + residual
+        return np.maximum(y, 0) if relu else y
+
+    x = convolve("encoder.stem", signals(config, batch), 2)
+    for i in range(8):
+        block, stride = f"encoder.residual.{i}.", 2 if i in (2, 4, 6) else 1
+        shortcut = convolve(block + "shortcut", x, 2, relu=False) if stride == 2 else x
+        x = convolve(block + "conv2", convolve(block + "conv1", x, stride), 1, shortcut)
+    return x
+
+
+def attention_pool(p, z):
+    """(J) of one recording's map z (L, 512)."""
+    x = linear(p, "ecg_projector.down", z) + p["ecg_projector.pool.positions"]
+    x = np.concatenate([p["ecg_projector.pool.token"][None], x])
+    k, v = np.split(linear(p, "ecg_projector.pool.kv", x), 2, axis=1)
+    return linear(p, "ecg_projector.pool.out", attend(linear(p, "ecg_projector.pool.q", x[:1]), k, v))[0]
 
 
 def query(config, p, entities, z_e):
@@ -97,6 +138,10 @@ def project_text(p, report):
 
 def forward(config, p, statistics, batch, training=False):
     """logits (B, Q), ecg and text (B, 256), features (B, C), attention: a list of (layers, Q, T_b)."""
+    if config["encoder"]:
+        z = resnet(config, p, statistics, batch, training)
+        ecg = twins.normalize_forward(np.stack([attention_pool(p, recording) for recording in z]))[0]
+        return dict(ecg=ecg, text=project_text(p, batch["report"]), features=z.mean(1))
     offset = batch["offset"]
     pooled, logits, attention = [], [], []
     for start, stop in zip(offset[:-1], offset[1:], strict=True):
@@ -129,7 +174,8 @@ def losses(config, p, statistics, batch):
     )[0]
     unimodal = query_loss = 0.0
     if config["unimodal_weight"]:
-        one, two = (twins.normalize_forward(out["features"] @ p[f"unimodal.linear{i}.weight"].T)[0] for i in (1, 2))
+        x = linear(p, "ecg_projector.down", out["features"]) if config["encoder"] else out["features"]
+        one, two = (twins.normalize_forward(x @ p[f"unimodal.linear{i}.weight"].T)[0] for i in (1, 2))
         unimodal = twins.infonce(one, two, scale)[0]
     if config["query_weight"]:
         B, Q = batch["labels"].shape

@@ -204,6 +204,55 @@ class Operations:
         self.call("batchnorm_apply", y, x, running_mean, running_var, gain, bias, *x.shape, eps)
         return y
 
+    def batchpart_moments(self, x):
+        moments = np.full((2, x.shape[1]), np.nan)
+        self.call("batchpart_moments", moments, x, *x.shape)
+        return moments
+
+    def batchpart_join(self, moments, running_mean, running_var, T, momentum):
+        parts, _, C = moments.shape
+        mean, var, running_mean, running_var = self.new(C), self.new(C), running_mean.copy(), running_var.copy()
+        self.call("batchpart_join", mean, var, running_mean, running_var, moments, parts, T, C, momentum)
+        return mean, var, running_mean, running_var
+
+    def batchpart_forward(self, x, mean, var, gain, bias, residual, eps, relu):
+        y = self.new(*x.shape)
+        self.call("batchpart_forward", y, x, mean, var, gain, bias, residual, *x.shape, eps, relu)
+        return y
+
+    def batchpart_sums(self, dy, y, x, mean, var, eps):
+        sums, dy = np.full((2, x.shape[1]), np.nan), dy.copy()
+        self.call("batchpart_sums", sums, dy, y, x, mean, var, *x.shape, eps)
+        return dy, sums
+
+    def batchpart_join_sums(self, sums):
+        parts, _, C = sums.shape
+        total, dgain, dbias = np.full((2, C), np.nan), self.zeros(C), self.zeros(C)
+        self.call("batchpart_join_sums", total, dgain, dbias, sums, parts, C)
+        return total, dgain, dbias
+
+    def batchpart_backward(self, dy, x, mean, var, gain, total, rows, eps):
+        dx = self.new(*x.shape)
+        self.call("batchpart_backward", dx, dy, x, mean, var, gain, total, rows, *x.shape, eps)
+        return dx
+
+    def _conv(self, x, w):
+        """C, N, K and scratch."""
+        K = w.shape[1] // x.shape[1]
+        return x.shape[1], len(w), K, self.new(self.call("conv_scratch", x.shape[1], K))
+
+    def conv_forward(self, x, w, stride):
+        C, N, K, scratch = self._conv(x, w)
+        y = self.new((len(x) - 1) // stride + 1, N)
+        self.call("conv_forward", y, scratch, x, w, len(x), C, N, K, stride)
+        return y
+
+    def conv_backward(self, dy, x, w, stride, into=None, add=0):
+        C, N, K, scratch = self._conv(x, w)
+        dx, dw = into or (self.new(*x.shape), self.zeros(*w.shape))
+        self.call("conv_backward", dx, dw, scratch, dy, x, w, len(x), C, N, K, stride, add)
+        return dx, dw
+
     def gelu_forward(self, x):
         y = self.new(*x.shape)
         self.call("gelu_forward", y, x, x.size)

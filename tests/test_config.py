@@ -41,6 +41,7 @@ def test_presets(preset):
 
 
 BAD = [
+    ("encoder", "resnet", ValueError),
     ("size", "huge", ValueError), ("fs", 0, ValueError), ("fs", -1, ValueError), ("fs", math.nan, TypeError),
     ("seconds", 0, ValueError), ("segment_samples", 0, ValueError), ("segment_samples", 99, ValueError),
     ("segment_samples", 100.0, TypeError), ("max_missing", 1.5, ValueError), ("normalisation", "z", ValueError),
@@ -73,6 +74,14 @@ def test_bad_values_name_the_field(name, value, error):
     ({"tokenisation": "agnostic", "segment_masking": "at once"}, "segment_masking"),
     ({"token_bias": True}, "token_bias"),
     ({"final_norm": "mean"}, "final_norm"),
+    ({"encoder": "resnet18"}, "tokenisation"),
+    (dict(PRESETS["merl-resnet"], size="tiny"), "one size"),
+    (dict(PRESETS["merl-resnet"], width=256), "one size"),
+    (dict(PRESETS["merl-resnet"], depth=3), "one size"),
+    (dict(PRESETS["merl-resnet"], query_weight=1.0), "query_weight"),
+    (dict(PRESETS["merl-resnet"], projection_norm="batch"), "projection_norm"),
+    (dict(PRESETS["merl-resnet"], projection_width=100), "multiple of 64"),
+    (dict(PRESETS["merl-resnet"], temporal_embedding=True), "temporal_embedding"),
     ({"size": "tiny", "width": 256}, "contradicts size"),
     ({"size": "custom"}, "needs width, depth, heads and mlp_width"),
     ({"size": "custom", "width": 100, "depth": 1, "heads": 1, "mlp_width": 64}, "width must be"),

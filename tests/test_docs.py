@@ -111,10 +111,12 @@ def test_notebook_runs(tmp_path, monkeypatch, capsys, quick):
 
 
 def expanded(name, config):
+    """The names of a row, and the index i of each."""
     if "<i>" not in name:
-        return [name]
-    count = config.depth if name.startswith("encoder.") else config.query_layers
-    return [name.replace("<i>", str(i)) for i in range(count)]
+        return [(name, 0)]
+    count = config.query_layers if name.startswith("query.") else config.depth
+    blocks = range(count) if "residual" not in name else (2, 4, 6) if "shortcut" in name else range(8)
+    return [(name.replace("<i>", str(i)), i) for i in blocks]
 
 
 def test_checkpoint_names_are_the_models():
@@ -125,30 +127,43 @@ def test_checkpoint_names_are_the_models():
         unimodal_weight=1.0,
     ).initialize(text_dim=10)  # fmt: skip
     merl = kmerl.KMERL("merl-vit", **shape, segment_samples=100).initialize(text_dim=10)
+    resnet = kmerl.KMERL("merl-resnet", projection_width=64).initialize(text_dim=10)
     c = model.config_
-    letters = dict(C=128, F=24, P=100, M=50, J=20, D=10, W=36, G=28, A=64)
+    letters = dict(C=128, F=24, P=100, M=50, J=20, D=10, W=36, G=28, A=64, L=313)
+    documented_of_resnet = {}
+    widths = [64 << i // 2 for i in range(8)]
+    inputs = [64, *widths[:7]]
     documented, prefix = {}, ""
     for line in read("docs/checkpoint.md").splitlines():
         row = re.match(r"\s*\| (`.*?) \| (\(.*?) \|", line)
         if found := re.search(r"with the prefix `([^`]+)`", line):
             prefix = found[1]
-        elif re.match(r"\d+\. ", line):
-            prefix = ""
+        elif line.strip() and not row:
+            prefix = prefix if line.lstrip().startswith("|") else ""
         if row:
             shapes = re.findall(r"\(([^()]*)\)", row[2].split(":")[0])
             names = re.findall(r"`([^`]+)`", row[1])
             shapes = shapes * len(names) if len(shapes) == 1 else shapes
             assert len(shapes) == len(names), line
             for name, shape in zip(names, shapes, strict=True):
-                sides = tuple(
-                    int(np.prod([letters[f] if f in letters else int(f) for f in side.split()]))
-                    for side in shape.split(",")
-                )
-                documented.update(dict.fromkeys(expanded(prefix + name, c), sides))
+                for full, i in expanded(prefix + name, c):
+                    theirs = full.startswith(("encoder.stem", "encoder.residual", "ecg_projector.down", "ecg_projector.pool"))
+                    known = {**letters, "N[i]": widths[i], "I[i]": inputs[i], **({"J": 64} if theirs else {})}
+                    (documented_of_resnet if theirs else documented)[full] = tuple(
+                        int(np.prod([known[f] if f in known else int(f) for f in side.split()]))
+                        for side in shape.split(",")
+                    )
     listed = re.findall(r"`(ecg_projector\.norm\d\.running_\w+)`", read("docs/checkpoint.md"))
     documented.update(dict.fromkeys(listed, (c.projection_width,)))
     tensors = {**merl.parameters(), **model.parameters(), **model.statistics()}
     assert documented == {name: array.shape for name, array in tensors.items()}
+
+    shared = ("text_projector.", "unimodal.")
+    tensors = {name: x for name, x in resnet.parameters().items() if not name.startswith(shared)}
+    assert documented_of_resnet == {name: array.shape for name, array in tensors.items()}
+    norms = [name for name in tensors if re.search(r"norm\d?\.(weight|bias)$", name)]
+    moved = {name.replace(".weight", ".running_mean").replace(".bias", ".running_var") for name in norms}
+    assert moved == set(resnet.statistics())
 
 
 def test_checkpoint_metadata_is_documented(tmp_path):

@@ -71,6 +71,7 @@ def test_every_operation_has_a_twin_and_a_case():
     for name in signatures():
         if name in (
             "attention_scratch",
+            "conv_scratch",
             "dropout_forward",
         ):  # no arithmetic; tested through their properties below
             continue
@@ -177,6 +178,8 @@ def test_bce_gradient_agrees_with_central_differences(float64):
         ("batchnorm_forward", 1, None),
         ("pool_forward", 1, 0),
         ("pool_forward", 1, 1),
+        ("conv_forward", 1, 0),
+        ("conv_forward", 1, 1),
     ],
 )
 def test_gradients_of_parameters_accumulate_and_of_activations_are_assigned(
@@ -235,6 +238,55 @@ def test_gemm_honours_row_strides_and_does_not_read_y_when_beta_is_0(operations,
     a, b = (a[:, :M].T if ta else a[:, :K]), (b[:, :K].T if tb else b[:, :N])
     assert_close(y[:, :N], a.astype(np.float64) @ b.astype(np.float64), tolerance(operations))
     assert np.isnan(y[:, N:]).all(), "wrote between the rows of y"
+
+
+@pytest.mark.parametrize("relu, shortcut", [(0, 0), (1, 0), (1, 1)])
+def test_batch_normalisation_in_parts_is_that_of_the_whole(float64, relu, shortcut):
+    """Forward against the twin of batch normalisation, and the gradient against central differences."""
+    rng = np.random.default_rng(8)
+    parts, T, C, eps = 3, 40, 9, 1e-5
+    x, residual = rng.standard_normal((2, parts, T, C)) + 1
+    gain, bias = rng.standard_normal((2, C))
+    running = np.zeros(C), np.ones(C)
+
+    def forward(x, gain, bias, residual):
+        moments = np.stack([float64.batchpart_moments(part) for part in x])
+        mean, var, *moved = float64.batchpart_join(moments, *running, T, 0.1)
+        y = [
+            float64.batchpart_forward(part, mean, var, gain, bias, add if shortcut else None, eps, relu)
+            for part, add in zip(x, residual, strict=True)
+        ]
+        return np.stack(y), mean, var, moved
+
+    y, mean, var, moved = forward(x, gain, bias, residual)
+    expected, *_, running_mean, running_var = twins.batchnorm_forward(
+        x.reshape(-1, C), gain, bias, *running, eps, 0.1
+    )
+    expected = expected + residual.reshape(-1, C) * shortcut
+    assert_close(y.reshape(-1, C), np.maximum(expected, 0) if relu else expected, 1e-12)
+    assert_close(moved[0], running_mean, 1e-12)
+    assert_close(moved[1], running_var, 1e-12)
+
+    dy = rng.standard_normal(y.shape)
+    parted = [
+        float64.batchpart_sums(d, out if relu else None, part, mean, var, eps)
+        for d, out, part in zip(dy, y, x, strict=True)
+    ]
+    total, dgain, dbias = float64.batchpart_join_sums(np.stack([sums for _, sums in parted]))
+    dresidual = np.stack([d for d, _ in parted])
+    dx = np.stack([
+        float64.batchpart_backward(d, part, mean, var, gain, total, parts * T, eps)
+        for d, part in zip(dresidual, x, strict=True)
+    ])  # fmt: skip
+    given = dict(x=x, gain=gain, bias=bias, residual=residual)
+    gradients = dict(x=dx, gain=dgain, bias=dbias, residual=dresidual * shortcut)
+    for name, gradient in gradients.items():
+        u = rng.standard_normal(gradient.shape)
+
+        def shifted(h, name=name, u=u):
+            return (forward(**{**given, name: given[name] + h * u})[0] * dy).sum()
+
+        assert abs(central_difference(shifted, 1e-6) - (gradient * u).sum()) < 1e-6, name
 
 
 def test_batchnorm_without_running_statistics(operations):

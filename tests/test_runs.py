@@ -119,6 +119,7 @@ OPTIONS = {
     "at once": dict(segment_masking="at once", normalisation="minmax", normalisation_scope="present"),
     "contrast alone": dict(query_weight=0.0, contrast_directions="e2t"),
     "MERL ViT": dict(PRESETS["merl-vit"], report_pooling="mean"),
+    "MERL ResNet-18": dict(PRESETS["merl-resnet"], report_pooling="mean", projection_width=64, seconds=1.0, lr=1e-4),
     "query alone": dict(contrast_weight=0.0, normalisation="lead", segment_masking="none"),
 }
 
@@ -126,6 +127,8 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_resuming_is_the_uninterrupted_run(store, tmp_path, options):
     config = {**TINY, **options, "epochs": 2, "batch_size": 6}
+    if config.get("encoder") == "resnet18":
+        config.update(dict.fromkeys(("size", "width", "depth", "heads", "mlp_width")))
     whole = kmerl.KMERL(**config, threads=1).fit(store, out=tmp_path / "whole", progress=False)
     for stop in (1, 2, 3, None):
         parts = kmerl.KMERL(**config, threads=2).fit(store, out=tmp_path / "parts", max_steps=stop, progress=False)

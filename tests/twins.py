@@ -93,6 +93,68 @@ def batchnorm_apply(x, running_mean, running_var, gain, bias, eps):
     return (x - running_mean) / np.sqrt(running_var + eps) * gain + bias
 
 
+def batchpart_moments(x):
+    """(2, C): means, and sums of squared deviations."""
+    return np.stack([x.mean(0), ((x - x.mean(0)) ** 2).sum(0)])
+
+
+def batchpart_join(moments, running_mean, running_var, T, momentum):
+    """mean, var, running_mean, running_var of parts of T rows with these moments (parts, 2, C)."""
+    rows = T * len(moments)
+    mean = moments[:, 0].mean(0)
+    square = (moments[:, 1] + T * (moments[:, 0] - mean) ** 2).sum(0)
+    return (
+        mean,
+        square / rows,
+        (1 - momentum) * running_mean + momentum * mean,
+        (1 - momentum) * running_var + momentum * square / max(rows - 1, 1),
+    )
+
+
+def batchpart_forward(x, mean, var, gain, bias, residual, eps, relu):
+    y = (x - mean) / np.sqrt(var + eps) * gain + bias + (0.0 if residual is None else residual)
+    return np.maximum(y, 0.0) if relu else y
+
+
+def batchpart_sums(dy, y, x, mean, var, eps):
+    """dy where y is more than 0, and sums (2, C)."""
+    dy = dy if y is None else np.where(y > 0, dy, 0.0)
+    return dy, np.stack([dy.sum(0), (dy * (x - mean) / np.sqrt(var + eps)).sum(0)])
+
+
+def batchpart_join_sums(sums):
+    """total, dgain, dbias."""
+    total = sums.sum(0)
+    return total, total[1], total[0]
+
+
+def batchpart_backward(dy, x, mean, var, gain, total, rows, eps):
+    n = (x - mean) / np.sqrt(var + eps)
+    return gain / np.sqrt(var + eps) * (dy - total[0] / rows - n * total[1] / rows)
+
+
+def _seen(x, K, stride):
+    """(T, K, C): what each output sees of x (L, C), zeros around it."""
+    padded = np.pad(x, ((K // 2, K // 2), (0, 0)))
+    return np.stack([padded[t : t + K] for t in range(0, len(x), stride)])
+
+
+def conv_forward(x, w, stride):
+    """w (N, K C)."""
+    K = w.shape[1] // x.shape[1]
+    return np.einsum("tkc,nkc->tn", _seen(x, K, stride), w.reshape(len(w), K, -1), optimize=True)
+
+
+def conv_backward(dy, x, w, stride):
+    """dx, dw."""
+    (L, C), K = x.shape, w.shape[1] // x.shape[1]
+    dpadded = np.zeros((L + 2 * (K // 2), C))
+    for t in range(len(dy)):
+        dpadded[t * stride : t * stride + K] += (dy[t] @ w).reshape(K, C)
+    dw = np.einsum("tn,tkc->nkc", dy, _seen(x, K, stride), optimize=True)
+    return dpadded[K // 2 : K // 2 + L], dw.reshape(w.shape)
+
+
 def gelu_forward(x):
     return 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)))
 

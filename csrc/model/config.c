@@ -10,6 +10,27 @@
 
 #define CHOICE(field, last) RANGE(field, 0, last)
 
+/* What the options of the transformer must be where there is none; preset merl-resnet sets them all. */
+static km_status check_resnet(const km_config *c, km_error *err)
+{
+    if (c->width != km_resnet_width(KM_RESNET_BLOCKS - 1) || c->depth || c->heads || c->mlp_width)
+        return km_error_set(err, KM_VALUE, "encoder=\"resnet18\" is %d wide and has no depth, heads or mlp_width",
+                            km_resnet_width(KM_RESNET_BLOCKS - 1));
+    if (c->tokenisation != KM_AGNOSTIC_TOKENS || c->lead_embedding || c->temporal_embedding || c->token_bias ||
+        c->final_norm != KM_NORM_TOKENS)
+        return km_error_set(err, KM_VALUE,
+                            "encoder=\"resnet18\" has no tokens: it needs tokenisation=\"agnostic\", which lays out its "
+                            "batches, and no lead_embedding, temporal_embedding, token_bias or final_norm");
+    if (c->query_weight > 0)
+        return km_error_set(err, KM_VALUE, "encoder=\"resnet18\" needs query_weight=0: it has no query network");
+    if (c->projection_norm != KM_NORM_NONE || c->projection_width % KM_HEAD_SIZE != 0)
+        return km_error_set(err, KM_VALUE,
+                            "encoder=\"resnet18\" projects by attention pooling: it needs projection_norm=\"none\" and a "
+                            "projection_width that is a multiple of %d, got %lld",
+                            KM_HEAD_SIZE, (long long)c->projection_width);
+    return KM_OK;
+}
+
 km_status km_config_check(const km_config *c, km_error *err)
 {
     RANGE(fs, 1, 100000);
@@ -24,10 +45,13 @@ km_status km_config_check(const km_config *c, km_error *err)
     CHOICE(temporal_embedding, 1);
     CHOICE(segment_masking, KM_NO_SEGMENTS);
     RANGE(mask_ratio, 0, 0.99);
-    RANGE(width, KM_HEAD_SIZE, 8192);
-    RANGE(depth, 1, KM_MAX_DEPTH);
-    RANGE(heads, 1, 128);
-    RANGE(mlp_width, 1, 65536);
+    CHOICE(encoder, KM_RESNET18);
+    if (c->encoder == KM_VIT) {
+        RANGE(width, KM_HEAD_SIZE, 8192);
+        RANGE(depth, 1, KM_MAX_DEPTH);
+        RANGE(heads, 1, 128);
+        RANGE(mlp_width, 1, 65536);
+    }
     RANGE(text_width, 1, 65536);
     CHOICE(token_bias, 1);
     CHOICE(final_norm, KM_NORM_MEAN);
@@ -70,6 +94,19 @@ km_status km_config_check(const km_config *c, km_error *err)
                             "segment_samples must divide the window: %lld samples (%.12g s at %.12g Hz) are no "
                             "multiple of %lld",
                             (long long)samples, c->seconds, c->fs, (long long)c->segment_samples);
+    if (c->contrast_weight == 0 && c->query_weight == 0)
+        return km_error_set(err, KM_VALUE, "contrast_weight and query_weight are both 0: nothing would be learned");
+    double total = 0;
+    for (int i = 0; i < KM_LEADS; i++) {
+        if (!(c->masked_leads[i] >= 0))
+            return km_error_set(err, KM_VALUE, "masked_leads: the probability of %d masked leads is %.12g", i,
+                                c->masked_leads[i]);
+        total += c->masked_leads[i];
+    }
+    if (fabs(total - 1) > 1e-9)
+        return km_error_set(err, KM_VALUE, "masked_leads: the probabilities sum to %.12g, not to 1", total);
+    if (c->encoder == KM_RESNET18)
+        return check_resnet(c, err);
     if (c->heads * KM_HEAD_SIZE != c->width)
         return km_error_set(err, KM_VALUE, "width must be heads * %d: got width %lld and heads %lld", KM_HEAD_SIZE,
                             (long long)c->width, (long long)c->heads);
@@ -85,16 +122,5 @@ km_status km_config_check(const km_config *c, km_error *err)
     if (c->final_norm == KM_NORM_MEAN && c->query_weight > 0)
         return km_error_set(err, KM_VALUE,
                             "final_norm=\"mean\" needs query_weight=0: the query network reads normed tokens");
-    if (c->contrast_weight == 0 && c->query_weight == 0)
-        return km_error_set(err, KM_VALUE, "contrast_weight and query_weight are both 0: nothing would be learned");
-    double total = 0;
-    for (int i = 0; i < KM_LEADS; i++) {
-        if (!(c->masked_leads[i] >= 0))
-            return km_error_set(err, KM_VALUE, "masked_leads: the probability of %d masked leads is %.12g", i,
-                                c->masked_leads[i]);
-        total += c->masked_leads[i];
-    }
-    if (fabs(total - 1) > 1e-9)
-        return km_error_set(err, KM_VALUE, "masked_leads: the probabilities sum to %.12g, not to 1", total);
     return KM_OK;
 }

@@ -10,6 +10,7 @@
 
 #define KM_LAYERNORM_EPS ((km_real)1e-5)     /* everywhere in the ECG model (SPEC 3) */
 
+typedef enum km_encoder_kind { KM_VIT, KM_RESNET18 } km_encoder_kind;
 enum { KM_LEADS = 12, KM_HEAD_SIZE = 64, KM_MAX_DEPTH = 48, KM_MAX_QUERY_LAYERS = 16, KM_MAX_LANES = 64 };
 
 typedef enum km_normalisation { KM_ZSCORE, KM_MINMAX, KM_PER_LEAD, KM_NO_NORMALISATION } km_normalisation;
@@ -29,7 +30,8 @@ typedef enum km_reduction { KM_REDUCE_MEAN, KM_REDUCE_SUM } km_reduction;   /* o
     INT(segment_samples) INT(tokenisation) INT(lead_embedding) INT(temporal_embedding)                    \
     INT(segment_masking) REAL(mask_ratio)                                                                 \
     /* encoder (SPEC 3) */                                                                                \
-    INT(width) INT(depth) INT(heads) INT(mlp_width) INT(text_width) INT(token_bias) INT(final_norm)       \
+    INT(encoder) INT(width) INT(depth) INT(heads) INT(mlp_width) INT(text_width) INT(token_bias)          \
+    INT(final_norm)                                                                                       \
     /* contrast (SPEC 5) */                                                                               \
     INT(projection_width) INT(projection_norm) REAL(temperature) INT(learn_temperature)                   \
     INT(contrast_directions) INT(contrast_positive) INT(mask_duplicates) REAL(contrast_weight)            \
@@ -60,8 +62,19 @@ static inline int64_t km_config_patch(const km_config *c)
     return c->tokenisation == KM_AGNOSTIC_TOKENS ? KM_LEADS * c->segment_samples : c->segment_samples;
 }
 /* Width of the feature that the uni-modal maps read. */
-static inline int64_t km_config_unimodal(const km_config *c) { return c->width; }
+static inline int64_t km_config_unimodal(const km_config *c)
+{
+    return c->encoder == KM_RESNET18 ? c->projection_width : c->width;
+}
 static inline int64_t km_config_attention(const km_config *c) { return c->query_heads * KM_HEAD_SIZE; }
+
+/* ResNet-18 along time (SPEC 10): blocks 0 .. 7, two a stage; block 0 reads the stem's 64 channels. */
+enum { KM_RESNET_BLOCKS = 8, KM_RESNET_STEM = 64 };
+static inline int km_resnet_width(int block) { return KM_RESNET_STEM << block / 2; }
+static inline int km_resnet_input(int block) { return block > 0 ? km_resnet_width(block - 1) : KM_RESNET_STEM; }
+static inline int km_resnet_stride(int block) { return block > 0 && block % 2 == 0 ? 2 : 1; }
+/* Positions behind the last block: stem and three stages halve the samples, rounding up. */
+static inline int64_t km_resnet_positions(const km_config *c) { return (km_config_samples(c) + 15) / 16; }
 
 /* KM_VALUE with the field, its value and what is allowed, for the first field that is not. */
 km_status km_config_check(const km_config *config, km_error *err);

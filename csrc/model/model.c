@@ -9,6 +9,7 @@
 #include "model/encoder.h"
 #include "model/projector.h"
 #include "model/query.h"
+#include "model/resnet.h"
 #include "model/unimodal.h"
 #include "ops/ops.h"
 
@@ -20,6 +21,7 @@ typedef struct worker {
     km_query_span memory;
     km_query query;
     km_projector projector;             /* evaluation: one recording         */
+    km_real *features, *projected;      /* (C), (J)                          */
     km_real *dz, *dx;                   /* (T, C)                            */
     km_real *logits, *dlogits;          /* (Q)                               */
     int32_t *offset;                    /* a span's offsets, from 0          */
@@ -59,6 +61,8 @@ struct km_model {
     km_unimodal unimodal;
     km_query_shared shared;
     km_real *pooled, *dpooled;          /* (B, C)                             */
+    km_resnet resnet;                   /* in place of spans and encoders     */
+    km_real *projected, *dprojected;    /* (B, J)  its attention pooling      */
     double *recording_loss;             /* (B)                                */
     size_t recording_loss_capacity;
 };
@@ -109,6 +113,7 @@ void km_model_free(km_model *m)
         km_arena_free(&m->workers[i].arena);
     for (int i = 0; i < KM_MAX_LANES; i++)
         km_arena_free(&m->lanes[i].arena);
+    km_resnet_free(&m->resnet);
     km_arena_free(&m->kept_arena);
     km_arena_free(&m->join_arena);
     km_arena_free(&m->parameters_arena);
@@ -175,14 +180,19 @@ static void layout_worker(worker *w, km_arena *arena, const km_config *c, int T,
                           int training)
 {
     size_t n = (size_t)T * (size_t)c->width;
+    if (!training)
+        km_projector_layout(&w->projector, arena, c, 1, 0);
+    w->features = km_arena_reals(arena, (size_t)c->width);
+    if (c->encoder == KM_RESNET18) {
+        w->projected = km_arena_reals(arena, (size_t)c->projection_width);
+        return;
+    }
     w->offset = km_arena_take(arena, (size_t)B + 1, sizeof *w->offset);
     km_encoder_layout(&w->encoder, arena, c, T, training);
     km_block_scratch_layout(&w->scratch, arena, c, T, longest, training);
     if (training) {
         w->dz = km_arena_reals(arena, n);
         w->dx = km_arena_reals(arena, n);
-    } else {
-        km_projector_layout(&w->projector, arena, c, 1, 0);
     }
     if (Q > 0) {
         km_query_span_layout(&w->memory, arena, c, T, training);
@@ -213,6 +223,10 @@ static void layout_join(km_model *m, km_arena *arena, int B, int Q)
     size_t n = (size_t)B * (size_t)m->config.width;
     m->pooled = km_arena_reals(arena, n);
     m->dpooled = km_arena_reals(arena, n);
+    if (m->config.encoder == KM_RESNET18) {
+        m->projected = km_arena_reals(arena, (size_t)B * (size_t)m->config.projection_width);
+        m->dprojected = km_arena_reals(arena, (size_t)B * (size_t)m->config.projection_width);
+    }
     km_projector_layout(&m->projector, arena, &m->config, B, 1);
     if (m->config.unimodal_weight > 0)
         km_unimodal_layout(&m->unimodal, arena, &m->config, B);
@@ -220,8 +234,8 @@ static void layout_join(km_model *m, km_arena *arena, int B, int Q)
         km_query_shared_layout(&m->shared, arena, &m->config, Q, 1);
 }
 
-/* Cuts the batch into spans and gives every arena its size. */
-static km_status prepare_step(km_model *m, const km_batch *batch, int threads, int Q, km_error *err)
+/* Cuts the batch into spans, for the transformer, and gives the workers and what is kept of the spans their size. */
+static km_status prepare_spans(km_model *m, const km_batch *batch, int threads, int Q, km_error *err)
 {
     const km_config *c = &m->config;
     km_status status = KM_OK;
@@ -280,6 +294,17 @@ static km_status prepare_step(km_model *m, const km_batch *batch, int threads, i
                           1);
         s->kept = &m->kept[i];
     }
+    return KM_OK;
+}
+
+/* Gives every arena its size. */
+static km_status prepare_step(km_model *m, const km_batch *batch, int threads, int Q, km_error *err)
+{
+    const km_config *c = &m->config;
+    km_status status = c->encoder == KM_RESNET18 ? km_resnet_reserve(&m->resnet, c, batch->B, threads, err)
+                                                 : prepare_spans(m, batch, threads, Q, err);
+    if (status != KM_OK)
+        return status;
 
     km_arena measure = {NULL, 0, 0};
     layout_join(m, &measure, batch->B, Q);
@@ -293,7 +318,8 @@ static km_status prepare_step(km_model *m, const km_batch *batch, int threads, i
         m->gradients_flat = km_arena_reals(&m->gradients_arena, m->layout.size);
         km_layout_view(&m->gradients, &m->layout, m->gradients_flat);
     }
-    m->lane_count = m->span_count < c->lanes ? m->span_count : (int)c->lanes;
+    int tasks = c->encoder == KM_RESNET18 ? batch->B : m->span_count;
+    m->lane_count = tasks < c->lanes ? tasks : (int)c->lanes;
     size_t dx1 = (size_t)Q * (size_t)c->query_width;
     for (int i = 0; i < m->lane_count; i++) {
         lane *l = &m->lanes[i];
@@ -313,7 +339,9 @@ typedef struct step_context {
     const km_batch *batch;
     const km_step *step;
     int Q;                              /* 0: no query network                    */
+    int contrast;
     const km_real *dpooled;             /* (B, C) of what reads the features; or NULL */
+    const km_real *dprojected;          /* (B, J) of attention pooling; or NULL   */
     double query_scale;                 /* of dL/dlogit                           */
 } step_context;
 
@@ -364,6 +392,15 @@ static void query_recording(step_context *x, worker *w, lane *l, const span *s, 
                       m->ops, &dropout, x->Q);
 }
 
+static void clear_lane(void *pointer, int index, int thread)
+{
+    step_context *x = pointer;
+    lane *l = &x->model->lanes[index];
+    (void)thread;
+    memset(l->flat, 0, x->model->layout.size * sizeof(km_real));
+    memset(l->dx1, 0, (size_t)x->Q * (size_t)x->model->config.query_width * sizeof(km_real));
+}
+
 static void sweep_two(void *pointer, int index, int thread)
 {
     step_context *x = pointer;
@@ -372,8 +409,6 @@ static void sweep_two(void *pointer, int index, int thread)
     const km_ops *o = m->ops;
     worker *w = &m->workers[thread];
     lane *l = &m->lanes[index];
-    memset(l->flat, 0, m->layout.size * sizeof(km_real));
-    memset(l->dx1, 0, (size_t)x->Q * (size_t)c->query_width * sizeof(km_real));
     for (int k = index; k < m->span_count; k += m->lane_count) {
         const span *s = &m->spans[k];
         km_encoder *encoder = s->kept;
@@ -415,25 +450,38 @@ static km_status encode(step_context *x, km_error *err)
 {
     km_model *m = x->model;
     km_status status = prepare_step(m, x->batch, x->step->threads > 0 ? x->step->threads : 1, x->Q, err);
-    if (status == KM_OK) {
-        memset(m->gradients_flat, 0, m->layout.size * sizeof(km_real));
+    if (status != KM_OK)
+        return status;
+    memset(m->gradients_flat, 0, m->layout.size * sizeof(km_real));
+    if (m->config.encoder == KM_RESNET18)
+        km_resnet_forward(m->pooled, x->contrast ? m->projected : NULL, &m->resnet, x->batch, &m->statistics, x->step->update_statistics,
+                          &m->parameters, &m->config, m->ops, x->step->threads);
+    else
         km_threads_run(x->step->threads, m->span_count, sweep_one, x);
-    }
-    return status;
+    return KM_OK;
 }
 
 /* Sweep 2 and reduce: the gradients of encoder and query network, added to m->gradients. */
 static void encode_backward(step_context *x)
 {
     km_model *m = x->model;
-    km_threads_run(x->step->threads, m->lane_count, sweep_two, x);
+    km_threads_run(x->step->threads, m->lane_count, clear_lane, x);
+    if (m->config.encoder == KM_RESNET18) {
+        km_params *lanes[KM_MAX_LANES];
+        for (int i = 0; i < m->lane_count; i++)
+            lanes[i] = &m->lanes[i].gradients;
+        km_resnet_backward(&m->gradients, lanes, m->lane_count, x->dpooled, x->dprojected, &m->resnet, x->batch,
+                           &m->parameters, &m->config, m->ops, x->step->threads);
+    } else {
+        km_threads_run(x->step->threads, m->lane_count, sweep_two, x);
+    }
     km_threads_run(x->step->threads, (int)((m->layout.size + KM_REDUCE_CHUNK - 1) / KM_REDUCE_CHUNK), reduce, x);
 }
 
 km_status km_model_forward(km_model *m, const km_real **features, const km_batch *batch, const km_step *step,
                            km_error *err)
 {
-    step_context x = {m, batch, step, 0, NULL, 0};
+    step_context x = {.model = m, .batch = batch, .step = step};
     km_status status = km_batch_check(batch, &m->config, err);
     if (status == KM_OK)
         status = encode(&x, err);
@@ -443,7 +491,7 @@ km_status km_model_forward(km_model *m, const km_real **features, const km_batch
 
 void km_model_backward(km_model *m, const km_real *dfeatures, const km_batch *batch, const km_step *step)
 {
-    step_context x = {m, batch, step, 0, dfeatures, 0};
+    step_context x = {.model = m, .batch = batch, .step = step, .dpooled = dfeatures};
     encode_backward(&x);
 }
 
@@ -485,7 +533,7 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
     km_status status = check_batch(m, batch, contrast, query, err);
     if (status != KM_OK)
         return status;
-    step_context x = {m, batch, step, query ? batch->Q : 0, NULL, 0};
+    step_context x = {.model = m, .batch = batch, .step = step, .Q = query ? batch->Q : 0, .contrast = contrast};
     x.query_scale = c->query_weight / batch->B / (c->query_reduction == KM_REDUCE_MEAN && query ? batch->Q : 1);
     if ((status = encode(&x, err)) != KM_OK)
         return status;
@@ -495,19 +543,22 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
     double dlog_scale = 0;
     if (contrast) {
         km_real weight = (km_real)c->contrast_weight;
+        const km_real *projected = c->encoder == KM_RESNET18 ? m->projected : m->pooled;
+        km_real *dprojected = c->encoder == KM_RESNET18 ? m->dprojected : m->dpooled;
         size_t n = (size_t)batch->B * (size_t)c->projection_width;
-        km_projector_forward(&m->projector, m->pooled, batch->report, &m->statistics, &m->parameters, c, o, batch->B, 1,
+        km_projector_forward(&m->projector, projected, batch->report, &m->statistics, &m->parameters, c, o, batch->B, 1,
                              step->update_statistics);
         losses->contrast =
             km_projector_loss(&m->projector, &dlog_scale, batch->report_id, &m->parameters, c, o, batch->B);
         o->vector_scale(m->projector.decg, weight, n);
         o->vector_scale(m->projector.dtext, weight, n);
         dlog_scale *= c->contrast_weight;
-        km_projector_backward(m->dpooled, &m->gradients, &m->projector, m->pooled, batch->report, &m->parameters, c, o,
+        km_projector_backward(dprojected, &m->gradients, &m->projector, projected, batch->report, &m->parameters, c, o,
                               batch->B);
-        x.dpooled = m->dpooled;
-    } else {
-        memset(m->dpooled, 0, (size_t)batch->B * (size_t)c->width * sizeof(km_real));
+        if (c->encoder == KM_RESNET18)
+            x.dprojected = dprojected;
+        else
+            x.dpooled = dprojected;
     }
     if (c->unimodal_weight > 0) {
         km_dropout dropout = {step->training ? c->unimodal_dropout : 0, (uint64_t)c->seed, step->step, 0};
@@ -515,6 +566,8 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
         km_unimodal_forward(&m->unimodal, m->pooled, batch->recording, &dropout, &m->parameters, c, o, batch->B);
         losses->unimodal = km_unimodal_loss(&m->unimodal, &dscale, &m->parameters, c, o, batch->B);
         dlog_scale += dscale * c->unimodal_weight;
+        if (x.dpooled == NULL)
+            memset(m->dpooled, 0, (size_t)batch->B * (size_t)c->width * sizeof(km_real));
         km_unimodal_backward(m->dpooled, &m->gradients, &m->unimodal, m->pooled, batch->recording, &dropout,
                              &m->parameters, c, o, batch->B, (km_real)c->unimodal_weight);
         x.dpooled = m->dpooled;
@@ -597,16 +650,21 @@ static void evaluate_recording(void *pointer, int b, int thread)
     size_t first = (size_t)x->batch->offset[b];
     int n = x->batch->offset[b + 1] - x->batch->offset[b], Q = x->classes != NULL ? x->classes->Q : 0;
     size_t J = (size_t)c->projection_width, C = (size_t)c->width;
-    km_real *pooled = out->features != NULL ? out->features + (size_t)b * C : w->encoder.x[0];
+    km_real *pooled = out->features != NULL ? out->features + (size_t)b * C : w->features, *projected = pooled;
 
-    w->offset[0] = 0;
-    w->offset[1] = n;
-    /* Without a place for the features they go where the residual stream no longer needs it. */
-    km_encoder_forward(pooled, &w->encoder, &w->scratch, x->batch->patches + first * (size_t)km_config_patch(c),
-                       x->batch->lead + first, x->batch->segment + first, w->offset, 1, &m->parameters, c, o);
+    if (c->encoder == KM_RESNET18) {
+        projected = w->projected;
+        km_resnet_evaluate(pooled, out->ecg != NULL ? projected : NULL, &m->resnet.workers[thread], x->batch, b,
+                           &m->statistics, &m->parameters, c, o);
+    } else {
+        w->offset[0] = 0;
+        w->offset[1] = n;
+        km_encoder_forward(pooled, &w->encoder, &w->scratch, x->batch->patches + first * (size_t)km_config_patch(c),
+                           x->batch->lead + first, x->batch->segment + first, w->offset, 1, &m->parameters, c, o);
+    }
     if (out->ecg != NULL || out->text != NULL) {
         const km_real *report = out->text != NULL ? x->batch->report + (size_t)b * x->batch->D : NULL;
-        km_projector_forward(&w->projector, pooled, report, &m->statistics, &m->parameters, c, o, 1, 0, 0);
+        km_projector_forward(&w->projector, projected, report, &m->statistics, &m->parameters, c, o, 1, 0, 0);
         if (out->ecg != NULL)
             memcpy(out->ecg + (size_t)b * J, w->projector.ecg, J * sizeof(km_real));
         if (out->text != NULL)
@@ -637,6 +695,8 @@ km_status km_model_evaluate(km_model *m, const km_outputs *outputs, const km_bat
     }
     threads = threads < 1 ? 1 : threads > batch->B ? batch->B : threads;
     status = prepare_workers(m, threads, longest, 1, longest, classes != NULL ? classes->Q : 0, 0, err);
+    if (status == KM_OK && m->config.encoder == KM_RESNET18)
+        status = km_resnet_reserve(&m->resnet, &m->config, 0, threads, err);
     if (status != KM_OK)
         return status;
     evaluation x = {m, outputs, batch, classes};
@@ -648,14 +708,14 @@ km_status km_model_project_text(km_model *m, km_real *text, const km_real *repor
 {
     km_arena arena, measure = {NULL, 0, 0};
     km_projector projector;
-    size_t J = (size_t)m->config.projection_width, C = (size_t)m->config.width;
+    size_t J = (size_t)m->config.projection_width, C = (size_t)m->config.width, longer = C > J ? C : J;
     km_projector_layout(&projector, &measure, &m->config, 1, 0);
-    (void)km_arena_reals(&measure, C);
+    (void)km_arena_reals(&measure, longer);
     km_status status = km_arena_create(&arena, measure.used, err);
     if (status != KM_OK)
         return status;
     km_projector_layout(&projector, &arena, &m->config, 1, 0);
-    km_real *no_ecg = km_arena_reals(&arena, C);
+    km_real *no_ecg = km_arena_reals(&arena, longer);
     for (int i = 0; i < n; i++) {
         km_projector_forward(&projector, no_ecg, report + (size_t)i * m->config.text_width, &m->statistics,
                              &m->parameters, &m->config, m->ops, 1, 0, 0);

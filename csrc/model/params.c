@@ -36,6 +36,15 @@ static void list_parameters(km_layout *layout, const km_config *c)
         add(layout, offsetof(km_params, pointer), NULL, 0, name, rows, cols, KM_INIT_##init);
     KM_MODEL_PARAMS(X)
 #undef X
+    for (int i = 0; c->encoder == KM_RESNET18 && i < KM_RESNET_BLOCKS; i++) {
+        size_t start = offsetof(km_params, residual) + (size_t)i * sizeof(km_residual_params);
+#define X(pointer, name, rows, cols, init, needs)                                                              \
+    if (needs)                                                                                                 \
+        add(layout, start + offsetof(km_residual_params, pointer), "encoder.residual", i, name, rows, cols,     \
+            KM_INIT_##init);
+        KM_RESIDUAL_PARAMS(X)
+#undef X
+    }
     for (int i = 0; i < c->depth; i++) {
         size_t start = offsetof(km_params, blocks) + (size_t)i * sizeof(km_block_params);
 #define X(pointer, name, rows, cols, init, needs) \
@@ -54,12 +63,20 @@ static void list_parameters(km_layout *layout, const km_config *c)
 
 static void list_statistics(km_layout *layout, const km_config *c)
 {
-    if (c->projection_norm != KM_NORM_BATCH)
-        return;
-#define X(pointer, name, rows, init) \
-    add(layout, offsetof(km_statistics, pointer), NULL, 0, name, rows, 0, KM_INIT_##init);
+#define X(pointer, name, rows, init, needs) \
+    if (needs)                              \
+        add(layout, offsetof(km_statistics, pointer), NULL, 0, name, rows, 0, KM_INIT_##init);
     KM_MODEL_STATISTICS(X)
 #undef X
+    for (int i = 0; c->encoder == KM_RESNET18 && i < KM_RESNET_BLOCKS; i++) {
+        size_t start = offsetof(km_statistics, residual) + (size_t)i * sizeof(km_residual_statistics);
+#define X(pointer, name, rows, init, needs)                                                                    \
+    if (needs)                                                                                                 \
+        add(layout, start + offsetof(km_residual_statistics, pointer), "encoder.residual", i, name, rows, 0,    \
+            KM_INIT_##init);
+        KM_RESIDUAL_STATISTICS(X)
+#undef X
+    }
 }
 
 km_status km_layout_create(km_layout *layout, const km_config *config, int statistics, km_error *err)
@@ -109,6 +126,9 @@ void km_layout_initialize(const km_layout *layout, km_real *base, const km_confi
                     draw = km_rng_normal(&rng);
                 while (fabs(draw) > 2);
                 x[k] = (km_real)(0.02 * draw);
+                break;
+            case KM_INIT_CONV:
+                x[k] = (km_real)((2 * km_rng_uniform(&rng) - 1) / sqrt((double)tensor->cols));
                 break;
             case KM_INIT_EMBED: x[k] = (km_real)(0.02 * km_rng_normal(&rng)); break;
             case KM_INIT_ZERO: x[k] = 0; break;

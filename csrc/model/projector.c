@@ -55,15 +55,19 @@ void km_projector_forward(km_projector *p, const km_real *pooled, const km_real 
     int J = (int)c->projection_width, C = (int)c->width, D = (int)c->text_width;
     int norm = c->projection_norm != KM_NORM_NONE;
     const km_real *n1 = norm ? p->n1 : p->h1, *n2 = norm ? p->n2 : p->h2;
-    o->linear_forward(p->h1, pooled, w->ecg_fc1_weight, w->ecg_fc1_bias, B, J, C);
-    if (norm)
-        norm_forward(p->n1, p->mean1, p->rstd1, running->norm1_mean, running->norm1_var, p->h1, w->ecg_norm1_weight,
-                     w->ecg_norm1_bias, c, o, B, training, update);
-    o->relu_forward(p->r1, n1, (size_t)B * J);
-    o->linear_forward(p->h2, p->r1, w->ecg_fc2_weight, w->ecg_fc2_bias, B, J, J);
-    if (norm)
-        norm_forward(p->n2, p->mean2, p->rstd2, running->norm2_mean, running->norm2_var, p->h2, w->ecg_norm2_weight,
-                     w->ecg_norm2_bias, c, o, B, training, update);
+    if (c->encoder == KM_RESNET18) {
+        n2 = pooled;
+    } else {
+        o->linear_forward(p->h1, pooled, w->ecg_fc1_weight, w->ecg_fc1_bias, B, J, C);
+        if (norm)
+            norm_forward(p->n1, p->mean1, p->rstd1, running->norm1_mean, running->norm1_var, p->h1,
+                         w->ecg_norm1_weight, w->ecg_norm1_bias, c, o, B, training, update);
+        o->relu_forward(p->r1, n1, (size_t)B * J);
+        o->linear_forward(p->h2, p->r1, w->ecg_fc2_weight, w->ecg_fc2_bias, B, J, J);
+        if (norm)
+            norm_forward(p->n2, p->mean2, p->rstd2, running->norm2_mean, running->norm2_var, p->h2,
+                         w->ecg_norm2_weight, w->ecg_norm2_bias, c, o, B, training, update);
+    }
     o->normalize_forward(p->ecg, p->ecg_rnorm, n2, B, J);
     if (report == NULL)
         return;
@@ -91,16 +95,21 @@ void km_projector_backward(km_real *dpooled, km_params *dw, km_projector *p, con
     int norm = c->projection_norm != KM_NORM_NONE;
     size_t n = (size_t)B * J;
 
-    o->normalize_backward(p->d1, p->decg, p->ecg, p->ecg_rnorm, B, J);
-    if (norm)
-        norm_backward(p->d1, dw->ecg_norm2_weight, dw->ecg_norm2_bias, p->d1, p->h2, p->mean2, p->rstd2,
-                      w->ecg_norm2_weight, c, o, B);
-    o->linear_backward(p->d2, dw->ecg_fc2_weight, dw->ecg_fc2_bias, p->d1, p->r1, w->ecg_fc2_weight, B, J, J, 0);
-    o->relu_backward(p->d2, p->d2, p->r1, n);
-    if (norm)
-        norm_backward(p->d2, dw->ecg_norm1_weight, dw->ecg_norm1_bias, p->d2, p->h1, p->mean1, p->rstd1,
-                      w->ecg_norm1_weight, c, o, B);
-    o->linear_backward(dpooled, dw->ecg_fc1_weight, dw->ecg_fc1_bias, p->d2, pooled, w->ecg_fc1_weight, B, J, C, 0);
+    if (c->encoder == KM_RESNET18) {
+        o->normalize_backward(dpooled, p->decg, p->ecg, p->ecg_rnorm, B, J);
+    } else {
+        o->normalize_backward(p->d1, p->decg, p->ecg, p->ecg_rnorm, B, J);
+        if (norm)
+            norm_backward(p->d1, dw->ecg_norm2_weight, dw->ecg_norm2_bias, p->d1, p->h2, p->mean2, p->rstd2,
+                          w->ecg_norm2_weight, c, o, B);
+        o->linear_backward(p->d2, dw->ecg_fc2_weight, dw->ecg_fc2_bias, p->d1, p->r1, w->ecg_fc2_weight, B, J, J, 0);
+        o->relu_backward(p->d2, p->d2, p->r1, n);
+        if (norm)
+            norm_backward(p->d2, dw->ecg_norm1_weight, dw->ecg_norm1_bias, p->d2, p->h1, p->mean1, p->rstd1,
+                          w->ecg_norm1_weight, c, o, B);
+        o->linear_backward(dpooled, dw->ecg_fc1_weight, dw->ecg_fc1_bias, p->d2, pooled, w->ecg_fc1_weight, B, J, C,
+                           0);
+    }
 
     o->normalize_backward(p->d1, p->dtext, p->text, p->text_rnorm, B, J);
     o->linear_backward(p->d2, dw->text_fc2_weight, dw->text_fc2_bias, p->d1, p->g, w->text_fc2_weight, B, J, J, 0);

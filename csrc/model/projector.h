@@ -1,5 +1,6 @@
 /* The two projectors and the contrast between them (Eq. 4, SPEC 5), over a whole batch:
  *   ecg  = normalize(Norm(Linear(ReLU(Norm(Linear(pooled))))))      Norm: batch, layer or none
+ *          (with ResNet-18: normalize(pooled), of the attention pooling's output (B, J), in place of both layers)
  *   text = normalize(Linear(GELU(Linear(report))))
  *   L    = InfoNCE(ecg, text) at scale 1 / temperature                                            */
 #ifndef KM_PROJECTOR_H
@@ -32,7 +33,7 @@ void km_projector_forward(km_projector *projector, const km_real *pooled, const 
 double km_projector_loss(km_projector *projector, double *dlog_scale, const int64_t *report_id, const km_params *w,
                          const km_config *c, const km_ops *o, int B);
 
-/* From decg and dtext: dpooled (B, C) assigned, parameter gradients added. Training mode only. */
+/* From decg and dtext: dpooled, of the shape of pooled, assigned, parameter gradients added. Training mode only. */
 void km_projector_backward(km_real *dpooled, km_params *dw, km_projector *projector, const km_real *pooled,
                            const km_real *report, const km_params *w, const km_config *c, const km_ops *o, int B);
 

@@ -14,6 +14,11 @@ void km_unimodal_layout(km_unimodal *m, km_arena *arena, const km_config *c, int
         m->du[i] = km_arena_reals(arena, n);
     }
     m->h = km_arena_reals(arena, n);
+    m->x = m->dx = NULL;
+    if (c->encoder == KM_RESNET18) {
+        m->x = km_arena_reals(arena, n);
+        m->dx = km_arena_reals(arena, n);
+    }
     m->pairs = km_arena_reals(arena, 2 * b * b + 2 * b);
 }
 
@@ -28,11 +33,13 @@ static void drop(km_real *x, int i, const int64_t *recording, const km_dropout *
     }
 }
 
-void km_unimodal_forward(km_unimodal *m, const km_real *x, const int64_t *recording, const km_dropout *dropout,
+void km_unimodal_forward(km_unimodal *m, const km_real *features, const int64_t *recording, const km_dropout *dropout,
                          const km_params *w, const km_config *c, const km_ops *o, int B)
 {
-    const km_real *map[2] = {w->unimodal1_weight, w->unimodal2_weight};
+    const km_real *map[2] = {w->unimodal1_weight, w->unimodal2_weight}, *x = m->x != NULL ? m->x : features;
     int J = (int)c->projection_width;
+    if (m->x != NULL)
+        o->linear_forward(m->x, features, w->down_weight, w->down_bias, B, J, (int)c->width);
     for (int i = 0; i < 2; i++) {
         o->linear_forward(m->h, x, map[i], NULL, B, J, (int)km_config_unimodal(c));
         drop(m->h, i, recording, dropout, o, B, (size_t)J);
@@ -50,10 +57,12 @@ double km_unimodal_loss(km_unimodal *m, double *dlog_scale, const km_params *w, 
     return loss;
 }
 
-void km_unimodal_backward(km_real *dx, km_params *dw, km_unimodal *m, const km_real *x, const int64_t *recording,
-                          const km_dropout *dropout, const km_params *w, const km_config *c, const km_ops *o, int B,
-                          km_real weight)
+void km_unimodal_backward(km_real *dfeatures, km_params *dw, km_unimodal *m, const km_real *features,
+                          const int64_t *recording, const km_dropout *dropout, const km_params *w, const km_config *c,
+                          const km_ops *o, int B, km_real weight)
 {
+    const km_real *x = m->x != NULL ? m->x : features;
+    km_real *dx = m->x != NULL ? m->dx : dfeatures;
     const km_real *map[2] = {w->unimodal1_weight, w->unimodal2_weight};
     km_real *dmap[2] = {dw->unimodal1_weight, dw->unimodal2_weight};
     int J = (int)c->projection_width;
@@ -61,6 +70,9 @@ void km_unimodal_backward(km_real *dx, km_params *dw, km_unimodal *m, const km_r
         o->vector_scale(m->du[i], weight, (size_t)B * (size_t)J);
         o->normalize_backward(m->h, m->du[i], m->u[i], m->rnorm[i], B, J);
         drop(m->h, i, recording, dropout, o, B, (size_t)J);
-        o->linear_backward(dx, dmap[i], NULL, m->h, x, map[i], B, J, (int)km_config_unimodal(c), 1);
+        o->linear_backward(dx, dmap[i], NULL, m->h, x, map[i], B, J, (int)km_config_unimodal(c), m->x == NULL || i > 0);
     }
+    if (m->x != NULL)
+        o->linear_backward(dfeatures, dw->down_weight, dw->down_bias, m->dx, features, w->down_weight, B, J,
+                           (int)c->width, 1);
 }

@@ -56,6 +56,37 @@ void km_batchnorm_backward(km_real *dx, km_real *dgain, km_real *dbias, const km
 void km_batchnorm_apply(km_real *y, const km_real *x, const km_real *running_mean, const km_real *running_var,
                         const km_real *gain, const km_real *bias, int B, int C, km_real eps);
 
+/* Batch normalisation of a batch that comes in parts of T rows (one a recording), joined in their order:
+ *   moments -> join -> forward;   sums -> join_sums -> backward.
+ * Statistics are those of batchnorm_forward, but the biased variance in place of rstd.
+ * moments (2, C) of one part: means, and sums of squared deviations from them. */
+void km_batchpart_moments(double *moments, const km_real *x, int T, int C);
+void km_batchpart_join(km_real *mean, km_real *var,                         /* (C), (C)                   */
+                       km_real *running_mean, km_real *running_var,         /* (C), (C), or NULL          */
+                       const double *moments, int parts, int T, int C, km_real momentum);   /* (parts, 2, C) */
+/* y = (x - mean) / sqrt(var + eps) * gain + bias (+ residual), and then max(y, 0) when relu is 1. Statistics of the
+ * batch, or running ones in evaluation. residual (T, C) or NULL.                                          */
+void km_batchpart_forward(km_real *y, const km_real *x, const km_real *mean, const km_real *var, const km_real *gain,
+                          const km_real *bias, const km_real *residual, int T, int C, km_real eps, int relu);
+/* dy becomes 0 where the ReLU's output y is (y NULL: no ReLU): from here on the residual's gradient too.
+ * sums (2, C) of one part: sum of dy, sum of dy n with n = (x - mean) / sqrt(var + eps). */
+void km_batchpart_sums(double *sums, km_real *dy, const km_real *y, const km_real *x, const km_real *mean,
+                       const km_real *var, int T, int C, km_real eps);
+/* total (2, C) = sums (parts, 2, C) over all parts;  dgain += sum dy n,  dbias += sum dy. */
+void km_batchpart_join_sums(double *total, km_real *dgain, km_real *dbias, const double *sums, int parts, int C);
+/* dx = gain / sqrt(var + eps) * (dy - mean(dy) - n mean(dy n)), means over all `rows` rows of the batch. */
+void km_batchpart_backward(km_real *dx, const km_real *dy, const km_real *x, const km_real *mean, const km_real *var,
+                           const km_real *gain, const double *total, int64_t rows, int T, int C, km_real eps);
+
+/* Convolution along time, zeros around, K odd: y[t] = sum_k w[:, k] x[t stride + k - K / 2] of the
+ * (L - 1) / stride + 1 outputs t. scratch: km_conv_scratch(C, K) elements. */
+size_t km_conv_scratch(int C, int K);
+void km_conv_forward(km_real *y, km_real *scratch, const km_real *x, const km_real *w, /* (., N), (L, C), (N, K C) */
+                     int L, int C, int N, int K, int stride);
+/* dx assigned (added when add is 1; skipped when NULL), dw +=. */
+void km_conv_backward(km_real *dx, km_real *dw, km_real *scratch, const km_real *dy, const km_real *x,
+                      const km_real *w, int L, int C, int N, int K, int stride, int add);
+
 /* Exact GELU: y = x/2 (1 + erf(x / sqrt 2)).  dx = dy * (Phi(x) + x phi(x)).  n elements. */
 void km_gelu_forward(km_real *y, const km_real *x, size_t n);
 void km_gelu_backward(km_real *dx, const km_real *dy, const km_real *x, size_t n);
@@ -129,7 +160,9 @@ void km_adamw(km_real *w, km_real *m, km_real *v, const km_real *gradient, size_
     X(gelu_backward) X(relu_forward) X(relu_backward) X(attention_scratch) X(attention_forward)            \
     X(attention_backward) X(attention_weights) X(dropout_forward) X(pool_forward) X(pool_backward)         \
     X(vector_add) X(vector_accumulate) X(vector_scale) X(vector_square_sum) X(normalize_forward)           \
-    X(normalize_backward) X(infonce) X(bce) X(adamw)
+    X(normalize_backward) X(infonce) X(bce) X(adamw) X(batchpart_moments) X(batchpart_join)                \
+    X(batchpart_forward) X(batchpart_sums) X(batchpart_join_sums) X(batchpart_backward) X(conv_scratch)    \
+    X(conv_forward) X(conv_backward)
 
 typedef struct km_ops {
     const char *backend;

@@ -36,7 +36,7 @@ static void update_tensor(void *pointer, int index, int thread)
     update_context *x = pointer;
     const km_config *c = km_model_config(x->model);
     const km_tensor *t = &km_model_layout(x->model, KM_PARAMETERS)->tensors[index];
-    double decay = c->decay_all || t->init == KM_INIT_WEIGHT ? c->weight_decay : 0;
+    double decay = c->decay_all || t->init == KM_INIT_WEIGHT || t->init == KM_INIT_CONV ? c->weight_decay : 0;
     (void)thread;
     x->ops->adamw(km_model_data(x->model, KM_PARAMETERS) + t->offset, x->optimiser->m + t->offset,
                   x->optimiser->v + t->offset, km_model_data(x->model, KM_GRADIENTS) + t->offset, t->count, x->clip,

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import torch
+from model_cases import norm_of
 from torch.nn import functional as F
 
 
@@ -73,6 +74,47 @@ class Reference:
             z = z + self.linear(block + "mlp.fc2", hidden)
         return z if self.config["final_norm"] else self.layernorm("encoder.norm", z), mask
 
+    def resnet(self, batch, training):
+        """z (B, 512, L) of SPEC 10."""
+        c, patches = self.config, batch["patches"]
+        B, P, S = len(patches), c["segment_samples"], round(c["fs"] * c["seconds"])
+        x = torch.zeros(B, S // P, 12, P, dtype=self.dtype)
+        if batch["present"] is None:
+            x[torch.arange(B)[:, None], batch["segment"].long()] = patches.unflatten(2, (12, P))
+        else:
+            b, t = batch["present"].nonzero(as_tuple=True)
+            x[b, batch["segment"][b, t].long()] = patches[b, t].unflatten(1, (12, P))
+        x = x.transpose(1, 2).flatten(2)
+
+        def convolve(name, x, stride):
+            w = self.weights[name + ".weight"]
+            w = w.unflatten(1, (-1, x.shape[1])).transpose(1, 2)
+            norm = norm_of(name)
+            return F.batch_norm(
+                F.conv1d(x, w, stride=stride, padding=w.shape[2] // 2),
+                self.statistics[norm + ".running_mean"],
+                self.statistics[norm + ".running_var"],
+                self.weights[norm + ".weight"],
+                self.weights[norm + ".bias"],
+                training,
+                0.1,
+                1e-5,
+            )
+
+        x = F.relu(convolve("encoder.stem", x, 2))
+        for i in range(8):
+            block, stride = f"encoder.residual.{i}.", 2 if i in (2, 4, 6) else 1
+            y = convolve(block + "conv2", F.relu(convolve(block + "conv1", x, stride)), 1)
+            x = F.relu(y + (convolve(block + "shortcut", x, 2) if stride == 2 else x))
+        return x
+
+    def attention_pool(self, z):
+        x = self.linear("ecg_projector.down", z.transpose(1, 2)) + self.weights["ecg_projector.pool.positions"]
+        x = torch.cat([self.weights["ecg_projector.pool.token"].expand(len(x), 1, -1), x], 1)
+        k, v = self.linear("ecg_projector.pool.kv", x).chunk(2, dim=2)
+        out = self.attention(self.linear("ecg_projector.pool.q", x[:, :1]), k, v)
+        return self.linear("ecg_projector.pool.out", out)[:, 0]
+
     @staticmethod
     def pool(z, present):
         if present is None:
@@ -126,6 +168,10 @@ class Reference:
 
     def forward(self, batch, training=False):
         """logits, ecg, text, features of a padded batch. In training, running statistics move on."""
+        if self.config["encoder"]:
+            z = self.resnet(batch, training)
+            ecg = F.normalize(self.attention_pool(z), dim=1, eps=1e-12)
+            return dict(ecg=ecg, text=self.project_text(batch["report"]), features=z.mean(2))
         z_e, mask = self.encode(batch)
         pooled = self.pool(z_e, batch["present"])
         if self.config["final_norm"]:
@@ -165,8 +211,10 @@ class Reference:
         contrast = self.contrast(out["ecg"], out["text"], batch.get("report_id"))
         unimodal = query = torch.zeros((), dtype=self.dtype)
         if c["unimodal_weight"]:
-            one, two = (F.normalize(self.linear(f"unimodal.linear{i}", out["features"]), dim=1) for i in (1, 2))
-            s = one @ two.T * (self.weights["contrast.log_scale"].exp() if c["learn_temperature"] else 1 / c["temperature"])
+            x = self.linear("ecg_projector.down", out["features"]) if c["encoder"] else out["features"]
+            one, two = (F.normalize(self.linear(f"unimodal.linear{i}", x), dim=1) for i in (1, 2))
+            scale = self.weights["contrast.log_scale"].exp() if c["learn_temperature"] else 1 / c["temperature"]
+            s = scale * one @ two.T
             target = torch.arange(len(s))
             unimodal = F.cross_entropy(s, target) + F.cross_entropy(s.T, target)
         if c["query_weight"]:

@@ -128,6 +128,7 @@ def test_vit_tiny_with_the_defaults_of_the_specification(build):
         dict(learn_temperature=1, weight_decay=0.1, lr=3e-3),
         dict(contrast_weight=0.0, weight_decay=0.1, lr=3e-3),
         dict(OPTIONS["merl-vit"], weight_decay=0.1, lr=3e-3),
+        dict(OPTIONS["resnet"], weight_decay=0.1, lr=1e-4),
         {},
     ],
     ids=str,
