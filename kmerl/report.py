@@ -853,7 +853,8 @@ def describe(model):
     digest = hashlib.sha256()
     for name, array in sorted(model.parameters().items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    size = f"size {config.size} (width {config.width}, depth {config.depth})"
+    size = "ResNet-18" if config.encoder == "resnet18" else \
+        f"size {config.size} (width {config.width}, depth {config.depth})"
     return f"{type(model).__name__}, {size}, weights {digest.hexdigest()[:12]}"
 
 

@@ -42,7 +42,8 @@ void km_attentionpool_backward(km_real *dz, km_params *dw, km_attentionpool *p, 
                        J, J, 0);
     o->attention_backward(p->dq, p->dkv, p->dkv + J, p->scratch, p->dattention, p->attention, p->lse, p->q, p->kv,
                           p->kv + J, 1, L + 1, H, KM_HEAD_SIZE, J, 2 * J, J, NULL);
-    o->linear_backward(p->dx, dw->pool_kv_weight, dw->pool_kv_bias, p->dkv, p->x, w->pool_kv_weight, L + 1, 2 * J, J, 0);
+    o->linear_backward(p->dx, dw->pool_kv_weight, dw->pool_kv_bias, p->dkv, p->x, w->pool_kv_weight, L + 1, 2 * J, J,
+                       0);
     o->linear_backward(p->dx, dw->pool_q_weight, dw->pool_q_bias, p->dq, p->x, w->pool_q_weight, 1, J, J, 1);
     o->vector_accumulate(dw->pool_token, p->dx, (size_t)J);
     o->vector_accumulate(dw->pool_positions, p->dx + J, (size_t)L * (size_t)J);
