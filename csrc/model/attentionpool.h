@@ -1,6 +1,6 @@
 /* The attention pooling that ends MERL's ResNet (SPEC 10), of one recording's map z (L, C):
  *   h = Linear(z)  (a 1x1 convolution),  x = [token; h + positions]  (L + 1, J)
- *   out = Linear(Attention(q of the token's row, keys and values of all rows)),  J / 64 heads                         */
+ *   out = Linear(Attention(q of the token's row, keys and values of all rows)),  J / 64 heads                      */
 #ifndef KM_ATTENTIONPOOL_H
 #define KM_ATTENTIONPOOL_H
 

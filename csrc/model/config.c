@@ -19,14 +19,14 @@ static km_status check_resnet(const km_config *c, km_error *err)
     if (c->tokenisation != KM_AGNOSTIC_TOKENS || c->lead_embedding || c->temporal_embedding || c->token_bias ||
         c->final_norm != KM_NORM_TOKENS)
         return km_error_set(err, KM_VALUE,
-                            "encoder=\"resnet18\" has no tokens: it needs tokenisation=\"agnostic\", which lays out its "
-                            "batches, and no lead_embedding, temporal_embedding, token_bias or final_norm");
+                            "encoder=\"resnet18\" has no tokens: it needs tokenisation=\"agnostic\", which lays out "
+                            "its batches, and no lead_embedding, temporal_embedding, token_bias or final_norm");
     if (c->query_weight > 0)
         return km_error_set(err, KM_VALUE, "encoder=\"resnet18\" needs query_weight=0: it has no query network");
     if (c->projection_norm != KM_NORM_NONE || c->projection_width % KM_HEAD_SIZE != 0)
         return km_error_set(err, KM_VALUE,
-                            "encoder=\"resnet18\" projects by attention pooling: it needs projection_norm=\"none\" and a "
-                            "projection_width that is a multiple of %d, got %lld",
+                            "encoder=\"resnet18\" projects by attention pooling: it needs projection_norm=\"none\" and "
+                            "a projection_width that is a multiple of %d, got %lld",
                             KM_HEAD_SIZE, (long long)c->projection_width);
     return KM_OK;
 }

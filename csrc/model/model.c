@@ -454,8 +454,8 @@ static km_status encode(step_context *x, km_error *err)
         return status;
     memset(m->gradients_flat, 0, m->layout.size * sizeof(km_real));
     if (m->config.encoder == KM_RESNET18)
-        km_resnet_forward(m->pooled, x->contrast ? m->projected : NULL, &m->resnet, x->batch, &m->statistics, x->step->update_statistics,
-                          &m->parameters, &m->config, m->ops, x->step->threads);
+        km_resnet_forward(m->pooled, x->contrast ? m->projected : NULL, &m->resnet, x->batch, &m->statistics,
+                          x->step->update_statistics, &m->parameters, &m->config, m->ops, x->step->threads);
     else
         km_threads_run(x->step->threads, m->span_count, sweep_one, x);
     return KM_OK;

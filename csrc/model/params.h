@@ -1,8 +1,8 @@
 /* The one list of parameters. Adding a parameter is one line here: the struct, the arena layout, the
  * checkpoint's directory and the Python names follow.
  *   X(field, name, rows, cols, init, needs)   cols 0: a vector.  Expressions see `c`, a km_config.
- * init: WEIGHT truncated N(0, 0.02) at two deviations, CONV uniform within 1 / sqrt(cols), EMBED N(0, 0.02), ZERO, ONE, or
- * SCALE log(1 / temperature).
+ * init: WEIGHT truncated N(0, 0.02) at two deviations, CONV uniform within 1 / sqrt(cols), EMBED N(0, 0.02), ZERO, ONE,
+ * or SCALE log(1 / temperature).
  * kind for the decay option: WEIGHT and CONV decay always; EMBED, ZERO, ONE, SCALE not under decay="matrices".
  * needs: the parameter exists only where this holds.                                                     */
 #ifndef KM_PARAMS_H
@@ -83,7 +83,7 @@
     X(norm2_bias,           "norm2.bias",           km_resnet_width(i), 0,                      ZERO, 1) \
     X(shortcut_weight,      "shortcut.weight",      km_resnet_width(i), km_resnet_input(i),     CONV, km_resnet_stride(i) > 1) \
     X(shortcut_norm_weight, "shortcut.norm.weight", km_resnet_width(i), 0,                      ONE,  km_resnet_stride(i) > 1) \
-    X(shortcut_norm_bias,   "shortcut.norm.bias",   km_resnet_width(i), 0,                      ZERO, km_resnet_stride(i) > 1)
+    X(shortcut_norm_bias,   "shortcut.norm.bias",   km_resnet_width(i), 0,                    ZERO, km_resnet_stride(i) > 1)
 
 /* One set a layer of the cardiac query network: "query.layers.<i>." + name. A = query_heads * 64. */
 #define KM_LAYER_PARAMS(X)                                                                       \

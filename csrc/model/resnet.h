@@ -1,9 +1,10 @@
-/* ResNet-18 along time (SPEC 10): twelve leads of S samples -> z (L, 512), L = S / 16 rounded up; its mean is the feature.
+/* ResNet-18 along time (SPEC 10): twelve leads of S samples -> z (L, 512), L = S / 16 rounded up; its mean is the
+ * feature.
  *   stem      y = ReLU(Norm(Conv7/2(x)))                                  no max pooling
  *   block     y = ReLU(Norm2(Conv3(ReLU(Norm1(Conv3/s(x))))) + shortcut)  shortcut: x, or Norm(Conv1/s(x)) where s is 2
  *
- * Activations are (positions, channels). Batch normalisation couples the batch in every layer, so training goes layer by
- * layer: a sweep over recordings, each convolved and its moments taken, then a join in the recordings' order, whose
+ * Activations are (positions, channels). Batch normalisation couples the batch in every layer, so training goes layer
+ * by layer: a sweep over recordings, each convolved and its moments taken, then a join in the recordings' order, whose
  * statistics the next sweep begins with. Backward the same, with gradients of weights in lanes like those of the
  * transformer. Neither depends on the number of threads. In evaluation recordings do not meet.
  *
@@ -61,8 +62,8 @@ void km_resnet_forward(km_real *features, km_real *projected, km_resnet *resnet,
                        km_statistics *running, int update, const km_params *w, const km_config *c, const km_ops *o,
                        int threads);
 
-/* After it: gradients of weights are added to the lanes, those of norms to dw. dfeatures (B, 512) and dprojected (B, J),
- * either may be NULL.                                                                                               */
+/* After it: gradients of weights are added to the lanes, those of norms to dw. dfeatures (B, 512) and dprojected
+ * (B, J), either may be NULL.                                                                                       */
 void km_resnet_backward(km_params *dw, km_params **lanes, int lane_count, const km_real *dfeatures,
                         const km_real *dprojected, km_resnet *resnet, const km_batch *batch, const km_params *w,
                         const km_config *c, const km_ops *o, int threads);

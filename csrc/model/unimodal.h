@@ -22,8 +22,8 @@ void km_unimodal_layout(km_unimodal *unimodal, km_arena *arena, const km_config 
 
 /* From the features (B, C). dropout NULL: evaluation; its site is set here, from the
  * recordings' ids, or their places where recording is NULL.                                                    */
-void km_unimodal_forward(km_unimodal *unimodal, const km_real *features, const int64_t *recording, const km_dropout *dropout,
-                         const km_params *w, const km_config *c, const km_ops *o, int B);
+void km_unimodal_forward(km_unimodal *unimodal, const km_real *features, const int64_t *recording,
+                         const km_dropout *dropout, const km_params *w, const km_config *c, const km_ops *o, int B);
 
 /* The loss; fills du (unweighted), adds to *dlog_scale. */
 double km_unimodal_loss(km_unimodal *unimodal, double *dlog_scale, const km_params *w, const km_config *c,
