@@ -83,7 +83,7 @@
     X(norm2_bias,           "norm2.bias",           km_resnet_width(i), 0,                      ZERO, 1) \
     X(shortcut_weight,      "shortcut.weight",      km_resnet_width(i), km_resnet_input(i),     CONV, km_resnet_stride(i) > 1) \
     X(shortcut_norm_weight, "shortcut.norm.weight", km_resnet_width(i), 0,                      ONE,  km_resnet_stride(i) > 1) \
-    X(shortcut_norm_bias,   "shortcut.norm.bias",   km_resnet_width(i), 0,                 ZERO, km_resnet_stride(i) > 1)
+    X(shortcut_norm_bias,   "shortcut.norm.bias",   km_resnet_width(i), 0,             ZERO, km_resnet_stride(i) > 1)
 
 /* One set a layer of the cardiac query network: "query.layers.<i>." + name. A = query_heads * 64. */
 #define KM_LAYER_PARAMS(X)                                                                       \
