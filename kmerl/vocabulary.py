@@ -336,11 +336,8 @@ class Vocabulary:
             import difflib
 
             near = difflib.get_close_matches(normalise(name), self._index, n=3, cutoff=0.75)
-            hint = (
-                f"; did you mean {' or '.join(repr(self._entities[self._index[n]].name) for n in near)}?"
-                if near
-                else ""
-            )
+            names = dict.fromkeys(self._entities[self._index[n]].name for n in near)
+            hint = f"; did you mean {' or '.join(map(repr, names))}?" if near else ""
             raise KeyError(f"{name!r} is no name or synonym in vocabulary '{self.name}'{hint}") from None
 
     def names(self) -> dict[str, str]:
@@ -470,6 +467,9 @@ class Vocabulary:
             if key in index:
                 faults.append(f'{places[i]}: name "{entity.name}" is also the name at {places[index[key]]}')
             index.setdefault(key, i)
+            for name in (entity.name, *entity.synonyms):
+                if _surrogate(name):
+                    faults.append(f"{places[i]}: a name has a lone surrogate: {name!a}")
         for i, entity in enumerate(self._entities):
             for synonym in entity.synonyms:
                 key = normalise(synonym)
@@ -642,9 +642,6 @@ def _entity(block: object, place: str, faults: list[str]) -> Entity | None:
     name = block.get("name")
     if not isinstance(name, str) or not name.strip():
         faults.append(f'{place}: "name" must be a text, is {kind_of(name)}')
-        return None
-    if _surrogate(name):
-        faults.append(f'{place}: "name" has a lone surrogate: {name!a}')
         return None
     place = f'{place} ("{name}")'
     for key in sorted(set(block) - {"name", "superclasses", "synonyms", "patterns", "codes"}):

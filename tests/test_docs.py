@@ -68,6 +68,7 @@ def quick(monkeypatch):
         import matplotlib
     except ImportError:
         monkeypatch.setattr(kmerl, "plot_ecg", Pictures())
+        monkeypatch.setattr(kmerl, "plot_cooccurrence", Pictures())
     else:
         matplotlib.use("agg")
 
@@ -95,8 +96,9 @@ def test_blocks_that_do_not_run_say_why():
     assert reasons and all(len(reason) > 10 for reason in reasons)
 
 
-def test_notebook_runs(tmp_path, monkeypatch, capsys, quick):
-    notebook = json.loads(read("notebooks/00_first_steps.ipynb"))
+def run_notebook(name, tmp_path, monkeypatch):
+    """Runs every cell in order; the names that it leaves."""
+    notebook = json.loads(read(f"notebooks/{name}.ipynb"))
     assert notebook["nbformat"] == 4
     names = {"__name__": "notebook"}
     monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
@@ -104,7 +106,25 @@ def test_notebook_runs(tmp_path, monkeypatch, capsys, quick):
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None, "commit it without outputs"
             exec(compile("".join(cell["source"]), f"cell {i}", "exec"), names)
+    return names
+
+
+def test_notebook_first_steps(tmp_path, monkeypatch, capsys, quick):
+    names = run_notebook("00_first_steps", tmp_path, monkeypatch)
     assert "macro AUC" in capsys.readouterr().out and 0 <= names["found"].estimate <= 1
+
+
+def test_notebook_entities(tmp_path, monkeypatch, capsys, quick):
+    names = run_notebook("01_entities", tmp_path, monkeypatch)
+    out = capsys.readouterr().out
+    for shown in (
+        "negated   myocardial ischemia",
+        "hedged    atrial fibrillation ",  # by the phrases of one's own
+        'synonym "SR" also stands at line 8',
+        "was labelled with vocabulary 'rhythms'",
+    ):
+        assert shown in out, shown
+    assert names["store"].labels.shape == (110, 3) and names["compared"].total.f1 > 0.8
 
 
 # ---- names ----
