@@ -1,6 +1,8 @@
 """kmerl: zero-shot answers about ECGs, from any leads."""
 
 from kmerl import datasets, evaluate, metrics
+from kmerl.ablation import Ablation, ablate
+from kmerl.ablation_table import list_tables
 from kmerl.agreement import Comparison, compare_extractors
 from kmerl.batch import Batch, sample_batch
 from kmerl.build import build_info
@@ -13,7 +15,7 @@ from kmerl.phrases import Phrases
 from kmerl.plot import plot_ecg
 from kmerl.prevalence import plot_cooccurrence
 from kmerl.record import Record, read_record
-from kmerl.sample import sample_path, sample_records
+from kmerl.sample import sample_dataset, sample_path, sample_records
 from kmerl.simulator import Simulator, simulate
 from kmerl.store import Store
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings

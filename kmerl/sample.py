@@ -12,14 +12,23 @@ import pathlib
 
 import numpy as np
 
+from .classes import class_names
 from .leads import LEADS
 from .record import Record
 
-__all__ = ["sample_path", "sample_records"]
+__all__ = ["sample_dataset", "sample_path", "sample_records"]
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "data" / "sample"
 FS = 500
 PARTS = ("all", "train", "heldout")
+# The diagnostic statements of PTB-XL by superclass (its scp_statements.csv).
+SUPERCLASSES = {
+    "HYP": "LVH LAO/LAE RVH RAO/RAE SEHYP",
+    "NORM": "NORM",
+    "MI": "IMI ASMI ILMI AMI ALMI INJAS LMI INJAL IPLMI IPMI INJIN INJLA PMI INJIL",
+    "CD": "LAFB IRBBB 1AVB IVCD CRBBB CLBBB LPFB WPW ILBBB 3AVB 2AVB",
+    "STTC": "NDT NST_ DIG LNGQT ISC_ ISCAL ISCIN ISCIL ISCAS ISCLA ANEUR EL ISCAN",
+}
 MEASURED = [0, 1, 6, 7, 8, 9, 10, 11]  # I, II, V1-V6; the other four follow from I and II, to rounding
 
 
@@ -115,6 +124,59 @@ def sample_records(part="all"):
                 )
             )
     return records
+
+
+def sample_dataset():
+    """The recordings that come with kmerl as a labelled data set: PTB-XL's five diagnostic superclasses.
+
+    Labels are those of PTB-XL's task "super": every statement counts, whatever its likelihood; recordings without
+    a diagnostic statement are left out. Test are the recordings of ``sample_records("heldout")``; of the others, every
+    fifth patient is for validation.
+
+    Returns
+    -------
+    kmerl.datasets.Dataset
+        Named "sample". It shows how evaluations work; its figures say nothing about a model.
+    """
+    from .datasets import PARTS, Dataset
+
+    class Sample(Dataset):
+        """Its recordings are in memory."""
+
+        def __getitem__(self, index):
+            if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+                raise TypeError(f"index is {index!r}, expected a whole number; dataset.subset(part) gives a part")
+            return records[self.paths[index]]
+
+        def subset(self, part):
+            part = super().subset(part)
+            part.__class__ = Sample
+            return part
+
+    names = class_names("ptbxl-super")
+    records, labels, parts = {}, [], []
+    for side in ("train", "heldout"):
+        patients = {}
+        for record in sample_records(side):
+            statements = next(line for line in record.comments if line.startswith("SCP: "))[5:].split(", ")
+            stated = {statement.rsplit(" ", 1)[0] for statement in statements}
+            label = [bool(stated & set(SUPERCLASSES[code].split())) for code in names]
+            if any(label):
+                records[record.name] = record
+                labels.append(label)
+                number = patients.setdefault(record.patient, len(patients))
+                parts.append("test" if side == "heldout" else "validation" if number % 5 == 4 else "train")
+    parts = np.array(parts)
+    return Sample(
+        "sample",
+        records,
+        np.array(labels, np.uint8),
+        names.values(),
+        [record.patient for record in records.values()],
+        {part: np.flatnonzero(parts == part) for part in PARTS},
+        codes=names,
+        notes=["the recordings that come with kmerl: too few to say anything about a model"],
+    )
 
 
 def sample_path(name):
