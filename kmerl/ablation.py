@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import html
 import json
 import math
 import os
@@ -17,7 +18,9 @@ from kmerl import metrics as _metrics
 from kmerl.ablation_table import FIGURE_ONLY, load_table
 from kmerl.config import SIZES, Config
 from kmerl.durable import FolderLock, writing
+from kmerl.probe import probes
 from kmerl.report import _json, _markdown_table, _text_table, _write
+from kmerl.scoring import chosen_leads
 
 __all__ = ["Ablation", "SAMPLE", "ablate"]
 
@@ -51,6 +54,7 @@ def ablate(
     seeds=None,
     encoder=None,
     encoders=None,
+    probe=None,
     resamples=1000,
     progress=True,
     **config,
@@ -79,6 +83,8 @@ def ablate(
         What the store was embedded with: for rows that need the store labelled or pooled in another way.
     encoders : dict of str to TextEncoder, optional
         By the names that the rows of Table 7b have.
+    probe : dict, optional
+        Arguments of `kmerl.evaluate.linear_probe` in place of the paper's, such as ``{"epochs": 20}``.
     resamples : int
         Of the bootstrap over patients.
     progress : bool
@@ -109,13 +115,13 @@ def ablate(
     elif store is None or datasets is None:
         raise ValueError("store and datasets belong together: what to train on, and what to measure on")
     run = _Run(table, store, datasets, _made(out), seeds=seeds, encoder=encoder, encoders=encoders,
-               resamples=resamples, progress=progress, base=config)  # fmt: skip
+               probe=probe, resamples=resamples, progress=progress, base=config)  # fmt: skip
     run.choose(rows)
     with FolderLock(run.out, "ablation"):
         run.check_workspace()
         run.work()
         found = run.found()
-        for ending, write in (("json", found.to_json), ("md", found.to_markdown)):
+        for ending, write in (("json", found.to_json), ("md", found.to_markdown), ("html", found.to_html)):
             write(os.path.join(run.out, f"{table.name}.{ending}"))
     return found
 
@@ -146,7 +152,7 @@ def _made(out):
 class _Run:
     """One call of `ablate`: what is to be done, and doing it."""
 
-    def __init__(self, table, store, datasets, out, *, seeds, encoder, encoders, resamples, progress, base):
+    def __init__(self, table, store, datasets, out, *, seeds, encoder, encoders, probe, resamples, progress, base):
         import kmerl
         from kmerl.datasets import Dataset
 
@@ -162,7 +168,7 @@ class _Run:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds is {seeds}, expected different whole numbers")
         self.encoder, self.encoders = encoder, dict(encoders or {})
-        self.resamples = resamples
+        self.probe, self.resamples = dict(probe or {}), resamples
         unknown = [name for name in base if name not in {field.name for field in dataclasses.fields(Config)}]
         if unknown:
             raise TypeError(f"ablate has no argument {unknown[0]!r}, and kmerl.Config has no field of that name")
@@ -219,6 +225,7 @@ class _Run:
         mine = {
             "store": self.store.fingerprint(),
             "resamples": self.resamples,
+            "probe": self.probe,
             "datasets": {dataset.name: _fingerprint(dataset) for dataset in self.datasets},
             "config": json.loads(json.dumps(self.base)),
         }
@@ -226,7 +233,7 @@ class _Run:
             with open(path, encoding="utf-8") as file:
                 theirs = json.load(file)
             known = {**theirs["datasets"], **mine["datasets"]}
-            pairs = [(name, theirs[name], mine[name]) for name in ("store", "resamples")]
+            pairs = [(name, theirs[name], mine[name]) for name in ("store", "resamples", "probe")]
             pairs += [(f"datasets, {name}", theirs["datasets"].get(name, value), value) for name, value in
                       mine["datasets"].items()]  # fmt: skip
             pairs += [(name, theirs["config"].get(name, "not given"), mine["config"].get(name, "not given"))
@@ -289,6 +296,16 @@ class _Run:
         counts = [leads for kind, leads, _ in ways if kind == "zero_shot"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)  # the table lists them
+            probed = {}
+            for kind, leads, fraction in ways:
+                if kind == "linear_probe":
+                    probed.setdefault(fraction, []).append(leads)
+            for fraction, leads in probed.items():
+                sets = [chosen_leads(count) for count in leads]
+                reports = probes(model, dataset, sets, fraction=fraction, seed=seed, seeds=None, part=None,
+                                 **self.probe, **options)  # fmt: skip
+                for count, report in zip(leads, reports, strict=True):
+                    self._keep(row, seed, ("linear_probe", count, fraction), dataset.name, report)
             if counts:
                 swept = evaluate.lead_sweep(model, dataset, counts, **options)
                 for leads, report in zip(counts, swept.reports, strict=True):
@@ -346,6 +363,11 @@ class _Run:
         return found
 
 
+STYLE = """<style>body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em }
+table { border-collapse: collapse; margin: 1.5em 0 } caption { text-align: left; color: #555 }
+th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+th:first-child, td:first-child { text-align: left; padding-left: 0 }</style>
+"""
 QUOTED = "quoted: kmerl has no such method"
 
 
@@ -527,6 +549,24 @@ class Ablation:
         for caption, header, rows in self._blocks():
             lines += ["", caption + ":", "", *_markdown_table(header, rows)]
         return _write(path, "\n".join([*lines, "", *(f"- {remark}" for remark in self._remarks())]) + "\n")
+
+    def to_html(self, path=None):
+        """The table as one HTML page that needs no other file; written to `path` where one is given.
+
+        Returns
+        -------
+        str
+        """
+        title = html.escape(self._title())
+        lines = [f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n{STYLE}</head>'
+                 f"<body>\n<h1>{title}</h1>"]  # fmt: skip
+        for caption, header, rows in self._blocks():
+            lines.append(f"<table><caption>{html.escape(caption)}</caption>")
+            for kind, row in [("th", header), *(("td", row) for row in rows)]:
+                lines.append("<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in row) + "</tr>")
+            lines.append("</table>")
+        lines += ["<ul>", *(f"<li>{html.escape(remark)}</li>" for remark in self._remarks()), "</ul></body></html>"]
+        return _write(path, "\n".join(lines) + "\n")
 
     def to_dict(self):
         """Everything, of plain Python types; metrics in [0, 1], the paper's figures in % as it has them."""

@@ -133,7 +133,12 @@ def list_tables():
     -------
     list of str
     """
-    return sorted((path.stem for path in FOLDER.glob("*.json")), key=lambda name: (len(name) > 3, name.zfill(3)))
+
+    def order(name):  # tables by number and letter, then figures, then what is no table of the paper
+        word, number, letter = re.fullmatch(r"([a-z]*)(\d*)([a-z]*)", name).groups()
+        return (not number, word, int(number or 0), letter)
+
+    return sorted((path.stem for path in FOLDER.glob("*.json")), key=order)
 
 
 def load_table(table):

@@ -508,20 +508,27 @@ def _embed(arguments):
 
 
 def _pretrain_options(parser):
-    import dataclasses
-
-    from kmerl.config import Config
-
     add = parser.add_argument
     add("store", metavar="STORE")
     add("--out", metavar="RUN", required=True, help="folder of log and checkpoints; a broken-off run goes on")
     add("--max-steps", metavar="N", type=int, help="stop after so many steps in all")
     add("--preset", metavar="NAME", help='a named configuration: "paper", "merl-vit", "merl-resnet"')
     _add_quiet(parser)
+    _add_config(parser)
+
+
+def _add_config(parser, without=()):
+    """An option for each field of Config; `_config` collects those that were given."""
+    import dataclasses
+
+    from kmerl.config import Config
+
     add = parser.add_argument_group("configuration: the fields of kmerl.KMERL").add_argument
     special = {"masked_leads": (_masked_leads, "N,N,..."), "betas": (_two_numbers, "X,X")}
     described = _documentation(Config)
     for field in dataclasses.fields(Config):
+        if field.name in without:
+            continue
         kind = str(field.type)
         options = {"dest": f"config_{field.name}", "default": argparse.SUPPRESS}
         options["help"] = f"{described.get(field.name, '')} (default: {field.default})".strip().replace(
@@ -535,6 +542,11 @@ def _pretrain_options(parser):
             options["type"] = int if kind.startswith("int") else float if kind.startswith("float") else str
             options["metavar"] = {int: "N", float: "X", str: "NAME"}[options["type"]]
         add("--" + field.name.replace("_", "-"), **options)
+
+
+def _config(arguments):
+    given = vars(arguments).items()
+    return {name.removeprefix("config_"): value for name, value in given if name.startswith("config_")}
 
 
 def _documentation(documented):
@@ -556,12 +568,7 @@ def _pretrain(arguments):
     """Train a model on a labelled and embedded store. A run that was broken off goes on where it stopped."""
     from kmerl.info import read_log
 
-    given = {
-        name.removeprefix("config_"): value
-        for name, value in vars(arguments).items()
-        if name.startswith("config_")
-    }
-    model = kmerl.KMERL(preset=arguments.preset, **given)
+    model = kmerl.KMERL(preset=arguments.preset, **_config(arguments))
     store = kmerl.Store.open(arguments.store)
     model.fit(store, out=arguments.out, max_steps=arguments.max_steps, progress=not arguments.quiet)
     log = read_log(arguments.out)
@@ -766,6 +773,68 @@ def _dataset(arguments):
     return datasets.folder(folder, labels=arguments.labels or "labels.csv")
 
 
+# ---- kmerl ablate ----
+
+
+def _ablate_options(parser):
+    add = parser.add_argument
+    add("store", metavar="STORE", nargs="?", help="what to pretrain on (default: the sample, with its own data set)")
+    add("--table", metavar="NAME", required=True, help=f"{', '.join(kmerl.list_tables())}, or a file of your own")
+    add("--data", metavar="KIND:FOLDER", action="append", help="what to measure on; may be given again: "
+        "ptbxl (its four tasks), ptbxl-super, ptbxl-sub, ptbxl-form, ptbxl-rhythm, cpsc2018, csn, folder")  # fmt: skip
+    add("--out", metavar="DIR", default="ablations", help="trainings and results (default: %(default)s); the same "
+        "command goes on")  # fmt: skip
+    add("--rows", metavar="NAMES", type=_names, help="only these rows")
+    add("--seeds", metavar="N,N,...", type=_whole_numbers, help="of pretraining and probes (default: the table's)")
+    add("--encoder", metavar="[NAME=]FOLDER", action="append", default=[], help="the store's text encoder, or one of "
+        "Table 7b by the row's name")  # fmt: skip
+    add("--resamples", metavar="N", type=int, default=1000, help="of the bootstrap (default: 1000)")
+    _add_quiet(parser)
+    _add_config(parser, without=("seed",))
+
+
+def _ablate(arguments):
+    """Run a table of the paper: train every row, measure it on every data set, set it beside the paper's figures."""
+    if (arguments.store is None) != (arguments.data is None):
+        arguments.parser.error("STORE and --data go together: what to train on, and what to measure on")
+    encoders = {}
+    for text in arguments.encoder:
+        name, _, folder = text.rpartition("=")
+        encoders[name] = _text_encoder(folder)
+    found = kmerl.ablate(
+        arguments.table,
+        arguments.store,
+        arguments.data and [dataset for text in arguments.data for dataset in _data(text)],
+        arguments.out,
+        rows=arguments.rows,
+        seeds=arguments.seeds,
+        encoder=encoders.pop("", None),
+        encoders=encoders or None,
+        resamples=arguments.resamples,
+        progress=not arguments.quiet,
+        **_config(arguments),
+    )
+    print(found)
+    for ending in ("json", "md", "html"):
+        _say(f"wrote {os.path.join(arguments.out, found.table.name)}.{ending}")
+
+
+def _data(text):
+    """The data sets of KIND:FOLDER."""
+    from kmerl import datasets
+
+    kind, _, folder = text.partition(":")
+    tasks = {f"ptbxl-{task}": task for task in ("super", "sub", "form", "rhythm")}
+    if kind == "ptbxl":
+        return [datasets.ptbxl(folder, task) for task in tasks.values()]
+    if kind in tasks:
+        return [datasets.ptbxl(folder, tasks[kind])]
+    if kind in ("cpsc2018", "csn", "folder") and hasattr(datasets, kind):
+        return [getattr(datasets, kind)(folder)]
+    kinds = f"ptbxl, {', '.join(tasks)}, cpsc2018, csn or folder"
+    raise ValueError(f"--data {text}: expected KIND:FOLDER with KIND {kinds}")
+
+
 # ---- kmerl plot ----
 
 
@@ -897,6 +966,13 @@ def _masked_leads(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not like 9,10,11 or 9:0.5,10:0.5") from None
 
 
+def _whole_numbers(text):
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 0,1,2") from None
+
+
 def _two_numbers(text):
     try:
         first, second = (float(part) for part in text.split(","))
@@ -953,6 +1029,12 @@ VERBS = {
     ),
     "predict": ("probabilities of classes for recordings", _predict_options, _predict, _nothing),
     "evaluate": ("figures on a labelled data set, zero-shot or by a probe", _evaluate_options, _evaluate, _nothing),
+    "ablate": (
+        "a table of the paper: every row trained and measured",
+        _ablate_options,
+        _ablate,
+        lambda a: f"what {a.out} holds is kept, the same command goes on",
+    ),
     "plot": ("a recording on ECG paper, with attention", _plot_options, _plot, _nothing),
     "info": ("what a file or folder is", _info_options, _info, _nothing),
 }
