@@ -13,13 +13,13 @@ import warnings
 
 import numpy as np
 
-from kmerl import evaluate, safetensors
+from kmerl import evaluate
 from kmerl import metrics as _metrics
 from kmerl.ablation_table import FIGURE_ONLY, load_table
 from kmerl.config import SIZES, Config
 from kmerl.durable import FolderLock, writing
 from kmerl.probe import probes
-from kmerl.report import _json, _markdown_table, _text_table, _write
+from kmerl.report import _json, _markdown_table, _text_table, _write, load
 from kmerl.scoring import chosen_leads
 
 __all__ = ["Ablation", "SAMPLE", "ablate"]
@@ -107,6 +107,11 @@ def ablate(
         reasons; `out` holds results of other settings: the message names the field.
     """
     table = load_table(table)
+    unknown = [name for name in config if name not in {field.name for field in dataclasses.fields(Config)}]
+    if unknown:
+        raise TypeError(f"ablate has no argument {unknown[0]!r}, and kmerl.Config has no field of that name")
+    if "seed" in config:
+        raise TypeError("give seeds=[...] in place of seed")
     if store is None and datasets is None:
         if encoder is not None or encoders is not None:
             raise ValueError("encoder and encoders belong to a store of your own: the sample comes with embeddings")
@@ -169,11 +174,6 @@ class _Run:
             raise ValueError(f"seeds is {seeds}, expected different whole numbers")
         self.encoder, self.encoders = encoder, dict(encoders or {})
         self.probe, self.resamples = dict(probe or {}), resamples
-        unknown = [name for name in base if name not in {field.name for field in dataclasses.fields(Config)}]
-        if unknown:
-            raise TypeError(f"ablate has no argument {unknown[0]!r}, and kmerl.Config has no field of that name")
-        if "seed" in base:
-            raise TypeError("give seeds=[...] in place of seed")
         self.configs = {row.name: self._config(row) for row in table.rows if not (row.quoted or row.needs)}
 
     def _config(self, row):
@@ -281,7 +281,7 @@ class _Run:
 
     def _path(self, row, seed, way, dataset):
         name = "-".join(str(part) for part in (*way, dataset) if part is not None)
-        return os.path.join(self.out, "runs", self._key(row, seed), f"{name}.safetensors")
+        return os.path.join(self.out, "runs", self._key(row, seed), f"{name}.json")
 
     def _trained(self, row, seed):
         import kmerl
@@ -305,16 +305,14 @@ class _Run:
                 reports = probes(model, dataset, sets, fraction=fraction, seed=seed, seeds=None, part=None,
                                  **self.probe, **options)  # fmt: skip
                 for count, report in zip(leads, reports, strict=True):
-                    self._keep(row, seed, ("linear_probe", count, fraction), dataset.name, report)
+                    self._keep(row, seed, ("linear_probe", count, fraction), report)
             if counts:
                 swept = evaluate.lead_sweep(model, dataset, counts, **options)
                 for leads, report in zip(counts, swept.reports, strict=True):
-                    self._keep(row, seed, ("zero_shot", leads, None), dataset.name, report)
+                    self._keep(row, seed, ("zero_shot", leads, None), report)
 
-    def _keep(self, row, seed, way, dataset, report):
-        arrays = {"scores": report.scores, "labels": report.labels.astype(np.float32)}
-        about = {"report": _json(report.to_dict()), "patients": json.dumps(report.patients)}
-        safetensors.write(self._path(row, seed, way, dataset), arrays, about)
+    def _keep(self, row, seed, way, report):
+        report.to_json(self._path(row, seed, way, report.dataset), scores=True)
 
     # ---- what was found ----
 
@@ -348,17 +346,16 @@ class _Run:
         found = {}
         for dataset in self.datasets:
             path = self._path(row, seed, (column.evaluation, column.leads, column.fraction), dataset.name)
-            arrays, about = safetensors.read(path)
-            report = json.loads(about["report"])
-            values = report["metrics"][column.metric]
+            report = load(path)
+            values = report.metrics[column.metric]
             found[dataset.name] = {
                 "estimate": values["macro"],
                 "low": values["low"],
                 "high": values["high"],
-                "recordings": report["recordings"],
-                "patients": report["patients"],
-                "part": report["part"],
-                "undefined": report["undefined"],
+                "recordings": len(report.records),
+                "patients": len(set(report.patients)),
+                "part": report.part,
+                "undefined": report.undefined,
             }
         return found
 

@@ -98,8 +98,8 @@ def test_faults_are_named(tmp_path, changes, message):
 
 
 def test_all_faults_are_named_at_once(tmp_path):
-    path = write(tmp_path / "mine.json", rows=[{"name": "a", "config": {"lr": -1}}, {"name": "b", "colour": 1}], preset="x")
-    with pytest.raises(ValueError, match="3 faults: preset: got 'x'.*row 'a': .*lr.*unknown field 'colour'"):
+    path = write(tmp_path / "mine.json", rows=[{"name": "a", "config": {"lr": -1}}, {"name": "b", "colour": 1}], layout="x")
+    with pytest.raises(ValueError, match="3 faults: layout: got 'x'.*row 'a': .*lr.*unknown field 'colour'"):
         load_table(path)
 
 
