@@ -672,13 +672,14 @@ def _revived(found):
     }
     for name in ("recordings", "patients"):
         del found[name]
+    version = found.pop("kmerl")
     shape = (len(rows), len(classes))
     labels = np.array([row[3] for row in rows]).reshape(shape)
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels other than 0 and 1")
     return Report(
-        **{**found, "skipped": [(row["record"], row["reason"]) for row in found["skipped"]]}
-        | {"version": found.pop("kmerl")},
+        **{**found, "skipped": [(row["record"], row["reason"]) for row in found["skipped"]]},
+        version=version,
         scores=np.array([row[2] for row in rows], np.float32).reshape(shape),
         labels=labels.astype(np.uint8),
         records=[str(row[0]) for row in rows],
