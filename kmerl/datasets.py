@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 
+from kmerl import merl
 from kmerl.classes import class_names
 from kmerl.table import Table, some
 
@@ -40,9 +41,14 @@ class Dataset:
         How many recordings the data set's table lists; more than ``len(dataset)`` in a partial copy.
     notes : list of str
         What a reader of results must know, such as a partial copy.
+    training : ndarray of int64, or None
+        Of a data set with MERL's training subsets: the recordings of MERL's whole training part, in its order, as
+        indices of this data set; -1 for those that are not here.
     """
 
-    def __init__(self, name, paths, labels, classes, patients, split, *, codes=None, listed=None, notes=()):
+    def __init__(
+        self, name, paths, labels, classes, patients, split, *, codes=None, listed=None, notes=(), training=None
+    ):
         self.name = name
         self.paths = list(paths)
         self.labels = labels
@@ -52,6 +58,7 @@ class Dataset:
         self.split = split
         self.listed = len(self.paths) if listed is None else listed
         self.notes = list(notes)
+        self.training = training
 
     def __len__(self):
         return len(self.paths)
@@ -97,6 +104,11 @@ class Dataset:
             raise ValueError(f"part is {part!r}, expected one of {', '.join(PARTS)}")
         indices = self.split[part]
         split = {name: np.arange(len(indices) if name == part else 0) for name in PARTS}
+        training = None
+        if part == "train" and self.training is not None:
+            place = np.full(len(self) + 1, -1)  # the last: of -1
+            place[indices] = np.arange(len(indices))
+            training = place[self.training]
         return Dataset(
             self.name,
             [self.paths[i] for i in indices],
@@ -106,7 +118,76 @@ class Dataset:
             split,
             codes=self.codes,
             notes=self.notes,
+            training=training,
         )
+
+    def fraction(self, fraction, *, seed=merl.SEED):
+        """The recordings of a training subset, as the low-data rows of the paper's tables use.
+
+        PTB-XL, CPSC2018 and CSN: with the default seed MERL's own subset, what scikit-learn's
+        ``train_test_split(train_size=fraction, random_state=seed)`` takes of MERL's training table; of a partial
+        copy those of it that are here. Any other data set: whole patients in an order that depends on the seed
+        alone, until they have that share of the training recordings; a smaller subset is part of a larger one.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the training recordings, above 0 to 1.
+        seed : int
+            0 to 2**32 - 1.
+
+        Returns
+        -------
+        ndarray of int64
+            Indices of the data set, increasing.
+
+        Raises
+        ------
+        ValueError
+            Another share or seed; no training recordings; none of the subset is here.
+
+        Warns
+        -----
+        UserWarning
+            Classes that occur in none or all of the subset's recordings, by name: nothing can be learnt of them.
+        """
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction <= 1:
+            raise ValueError(f"fraction is {fraction!r}, expected a share of the training recordings above 0 to 1")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2**32 - 1")
+        train = np.asarray(self.split["train"], np.int64)
+        if not len(train):
+            raise ValueError(f"{self.name} has no training recordings to take a fraction of")
+        if fraction == 1:
+            chosen = train
+        elif self.training is not None:
+            chosen = self.training[merl.subset(len(self.training), float(fraction), seed)]
+            chosen = np.sort(chosen[chosen >= 0])
+        else:
+            chosen = self._patients_of(train, fraction, seed)
+        if not len(chosen):
+            raise ValueError(
+                f"fraction is {fraction!r}: none of the {len(train):,} training recordings of {self.name} that are "
+                "here is in that subset; take a larger one"
+            )
+        count = self.labels[chosen].sum(axis=0, dtype=np.int64)
+        lacking = [name for name, n in zip(self.classes, count, strict=True) if n in (0, len(chosen))]
+        if lacking:
+            warnings.warn(
+                f"{len(lacking)} of {len(self.classes)} classes have one outcome only in the {len(chosen):,} "
+                f"recordings of the {100 * fraction:g} % subset of {self.name}: {', '.join(lacking)}",
+                stacklevel=2,
+            )
+        return chosen
+
+    def _patients_of(self, train, fraction, seed):
+        """Training recordings of whole patients, at least that fraction of all."""
+        number = {patient: k for k, patient in enumerate(dict.fromkeys(self.patients[i] for i in train))}
+        owner = np.array([number[self.patients[i]] for i in train])
+        order = np.random.RandomState(seed).permutation(len(number))
+        size = np.bincount(owner)[order].cumsum()
+        taken = order[: np.searchsorted(size, fraction * len(train) - 1e-9) + 1]
+        return np.sort(train[np.isin(owner, taken)])
 
 
 # ---- Any folder ----
@@ -293,9 +374,10 @@ def ptbxl(path, task="super", *, fs=500):
     names = class_names(f"ptbxl-{task}")
     codes = list(names)
     column_of = _statement_columns(statements, task, codes)
-    paths, patients, parts, rows, duplicates = [], [], [], [], 0
+    paths, patients, parts, rows, ids, duplicates = [], [], [], [], [], 0
     for i, row in enumerate(database.rows):
-        if int(database.whole(i, "ecg_id")) in PTBXL_DUPLICATES:
+        ecg_id = int(database.whole(i, "ecg_id"))
+        if ecg_id in PTBXL_DUPLICATES:
             duplicates += 1
             continue
         label = np.zeros(len(codes), np.uint8)
@@ -305,6 +387,7 @@ def ptbxl(path, task="super", *, fs=500):
         if not label.any() or not _is_there(path / row[file_column]):
             continue
         rows.append(label)
+        ids.append(ecg_id)
         paths.append(str(path / row[file_column]))
         patients.append(database.whole(i, "patient_id"))
         fold = database.whole(i, "strat_fold")
@@ -322,6 +405,7 @@ def ptbxl(path, task="super", *, fs=500):
         _split(parts),
         codes=codes,
         listed=PTBXL_SIZES[task],
+        training=_places(merl.ptbxl(task), ids),
     )
     if len(dataset) < dataset.listed:
         dataset.notes.append(
@@ -394,7 +478,8 @@ def cpsc2018(path):
     """CPSC2018 [1]_, nine classes, from a local folder, whole or in part.
 
     Labels are read from the headers' ``#Dx`` lines. Patients were not published: each recording is its own.
-    There is no published split: all recordings are test.
+    The challenge's test set was not published either: the split is MERL's, 4,950 for training, 551 for validation
+    and 1,376 for test, in the whole. cpsc_2018_extra (Q0001 and so on) is another data set.
 
     Parameters
     ----------
@@ -419,14 +504,25 @@ def cpsc2018(path):
        morphology abnormality detection", doi:10.1166/jmihi.2018.2442.
     """
     path = pathlib.Path(path)
-    headers = sorted(path.rglob("[AQ][0-9][0-9][0-9][0-9].hea"), key=lambda header: header.stem)
+    headers = sorted(path.rglob("A[0-9][0-9][0-9][0-9].hea"), key=lambda header: header.stem)
     if not headers:
-        raise FileNotFoundError(f"{str(path)!r} has no recording A0001.hea; {CPSC2018_LAYOUT}")
+        original = any(path.rglob("A[0-9][0-9][0-9][0-9].mat"))
+        why = "has the organisers' .mat files without headers, which are no WFDB" if original else "has no A0001.hea"
+        raise FileNotFoundError(f"{str(path)!r} {why}; {CPSC2018_LAYOUT}")
+    twice = [a.stem for a, b in zip(headers, headers[1:], strict=False) if a.stem == b.stem]
+    if twice:
+        raise ValueError(f"{str(path)!r} has {some(twice)} in more than one folder; expected each recording once")
     codes, spoken = list(CPSC2018_DX), [words[1] for words in CPSC2018_DX.values()]
     names = class_names("cpsc2018")
     columns = {word: k for k, words in enumerate(CPSC2018_DX.values()) for word in words}
+    split = merl.cpsc2018()
+    part_of = {int(number): part for part, numbers in split.items() for number in numbers}
     labels = np.zeros((len(headers), len(codes)), np.uint8)
+    numbers, parts = [int(header.stem[1:]) for header in headers], []
     for i, header in enumerate(headers):
+        if numbers[i] not in part_of:
+            raise ValueError(f"{header.name} is no recording of CPSC2018, which has A0001 to A6877")
+        parts.append(part_of[numbers[i]])
         for word in _dx(header):
             if word not in columns:
                 raise ValueError(
@@ -440,10 +536,11 @@ def cpsc2018(path):
         labels,
         [names[code] for code in codes],
         [header.stem for header in headers],
-        _split(["test"] * len(headers)),
+        _split(parts),
         codes=codes,
         listed=CPSC2018_SIZE,
         notes=["no patients published: each recording counts as a patient of its own"],
+        training=_places(split["train"], numbers),
     )
     if len(dataset) < dataset.listed:
         dataset.notes.append(f"partial copy: {len(dataset):,} of CPSC2018's {dataset.listed:,} recordings")
@@ -476,6 +573,12 @@ def _is_there(path):
 def _split(parts):
     parts = np.array(parts)
     return {part: np.flatnonzero(parts == part) for part in PARTS}
+
+
+def _places(wanted, ids):
+    """The index in ids of each wanted one, -1 where it is not there."""
+    place = {one: i for i, one in enumerate(ids)}
+    return np.array([place.get(int(one), -1) for one in wanted], np.int64)
 
 
 def _straddling(patients, parts):

@@ -1,12 +1,14 @@
 """Data sets read from folders: small ones written here, and the development data where they are."""
 
 import csv
+import hashlib
 import pathlib
+import re
 
 import numpy as np
 import pytest
 
-from kmerl import datasets
+from kmerl import datasets, merl
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -312,6 +314,126 @@ def test_ptbxl_malformed_tables(small_ptbxl):
         datasets.ptbxl(small_ptbxl)
 
 
+# ---- MERL's splits and training subsets ----
+
+
+def digest(ids):
+    return hashlib.sha256(",".join(str(int(i)) for i in ids).encode()).hexdigest()[:16]
+
+
+# Of the id columns of MERL's published tables: (recordings, digest) of train, validation, test.
+MERL_SPLITS = {
+    "cpsc2018": ((4950, "0f611df60fe747ab"), (551, "3a5ac074f8b99d2b"), (1376, "c15f96913869510f")),
+    "csn": ((16546, "edc67db83160e470"), (1860, "777f43e083eed3f8"), (4620, "624a8ad26f693fbc")),
+}
+MERL_PTBXL = {
+    "super": (17084, "db4ea4be09453a7c"),
+    "sub": (17084, "db4ea4be09453a7c"),
+    "form": (7197, "43d052e7cd78a1aa"),
+    "rhythm": (16832, "d11a3204f48dda0d"),
+}
+# Of what scikit-learn 1.7's train_test_split(table, train_size=ratio / 100, random_state=42) takes of them.
+MERL_SUBSETS = {
+    "super": ((170, "049d9bc89b7812ff"), (1708, "0c5d542aeee59f33")),
+    "form": ((71, "7b3447f826483fa5"), (719, "6ac0c3170fc42387")),
+    "rhythm": ((168, "f53e342c162c0a44"), (1683, "281358fbe490dca4")),
+    "cpsc2018": ((49, "c1dbe2a1d4bca29b"), (495, "e5bea1da883c7e5b")),
+    "csn": ((165, "4a06667e716d6dab"), (1654, "960a88fc629c8215")),
+}
+
+
+@pytest.mark.parametrize("name", MERL_SPLITS)
+def test_splits_are_merls(name):
+    split = getattr(merl, name)()
+    assert list(split) == ["train", "validation", "test"]
+    assert [(len(ids), digest(ids)) for ids in split.values()] == list(MERL_SPLITS[name])
+    assert len(set(np.concatenate(list(split.values())))) == sum(n for n, _ in MERL_SPLITS[name])
+
+
+@pytest.mark.parametrize("task", MERL_PTBXL)
+def test_training_part_of_ptbxl_is_merls(task):
+    assert (len(merl.ptbxl(task)), digest(merl.ptbxl(task))) == MERL_PTBXL[task]
+
+
+@pytest.mark.parametrize("name", MERL_SUBSETS)
+def test_training_subsets_are_merls(name):
+    ids = getattr(merl, name)()["train"] if name in MERL_SPLITS else merl.ptbxl(name)
+    taken = [ids[merl.subset(len(ids), share)] for share in (0.01, 0.1)]
+    assert [(len(one), digest(one)) for one in taken] == list(MERL_SUBSETS[name])
+
+
+MERL_TABLES = SHARED / "merl" / "finetune" / "data_split"
+
+
+@pytest.mark.skipif(not MERL_TABLES.is_dir(), reason="needs MERL's tables in ../shared/data/merl")
+@pytest.mark.parametrize("name", ["cpsc2018", "csn", "super", "sub", "form", "rhythm"])
+def test_digests_are_of_merls_tables(name):
+    folder, column = {"cpsc2018": ("icbeb", "filename"), "csn": ("chapman", "ecg_path")}.get(
+        name, (f"ptbxl/{name}{'_class' if name in ('super', 'sub') else ''}", "ecg_id")
+    )
+    stem = folder.replace("/", "_")
+    found = []
+    for part in ("train", "val", "test"):
+        with open(MERL_TABLES / folder / f"{stem}_{part}.csv", newline="") as file:
+            ids = [int(re.search(r"(\d+)(\.mat)?$", row[column])[1]) for row in csv.DictReader(file)]
+        found.append((len(ids), digest(ids)))
+    table_3 = {"super": (17084, 2146, 2158), "sub": (17084, 2146, 2158), "form": (7197, 901, 880)}
+    table_3["rhythm"] = (16832, 2100, 2098)
+    if name in MERL_SPLITS:
+        assert found == list(MERL_SPLITS[name])
+    else:
+        assert found[0] == MERL_PTBXL[name] and tuple(n for n, _ in found) == table_3[name]
+
+
+def test_fraction_of_a_folder_takes_whole_patients(tmp_path):
+    rows = [f"r{i},p{i // 3},train,{i % 2},{i % 3 == 0:d}" for i in range(60)] + ["t,q,test,0,1"]
+    dataset = datasets.folder(write_folder(tmp_path, rows))
+    tenth, half = dataset.fraction(0.1), dataset.fraction(0.5)
+    assert len(tenth) == 6 and len(half) == 30 and set(tenth) < set(half)
+    for chosen in (tenth, half):
+        owners = {dataset.patients[i] for i in chosen}
+        assert len(chosen) == 3 * len(owners) and (np.diff(chosen) > 0).all()
+    assert list(dataset.fraction(1.0)) == list(dataset.split["train"])
+    assert list(dataset.fraction(0.1)) == list(tenth)
+    assert any(list(dataset.fraction(0.1, seed=seed)) != list(tenth) for seed in range(3))
+    train = dataset.subset("train")
+    assert list(train.fraction(0.1)) == list(tenth)  # the training recordings come first here
+
+
+def test_fraction_too_small_for_a_class_is_told(tmp_path):
+    rows = [f"r{i},p{i},train,{i == 0:d},{i % 2}" for i in range(40)]
+    dataset = datasets.folder(write_folder(tmp_path, rows))
+    seed = next(seed for seed in range(20) if 0 not in np.random.RandomState(seed).permutation(40)[:8])
+    with pytest.warns(UserWarning, match="1 of 2 classes have one outcome only in the 8 rec.*: atrial fibrillation$"):
+        assert len(dataset.fraction(0.2, seed=seed)) == 8
+
+
+@pytest.mark.filterwarnings("ignore:.*one outcome only")
+def test_fraction_of_a_partial_copy_is_what_is_here_of_merls(tmp_path):
+    wanted = merl.cpsc2018()["train"][merl.subset(4950, 0.01)][:3]
+    others = [n for n in merl.cpsc2018()["train"][:8] if n not in set(merl.cpsc2018()["train"][merl.subset(4950, 0.01)])]
+    for number in [*wanted, *others]:
+        write_record(tmp_path / f"A{number:04d}", comments=["Dx: AF"])
+    dataset = datasets.cpsc2018(tmp_path)
+    assert [dataset[i].name for i in dataset.fraction(0.01)] == [f"A{n:04d}" for n in sorted(wanted)]
+    assert list(dataset.subset("train").fraction(0.01)) == list(dataset.fraction(0.01))
+    for number in wanted:
+        (tmp_path / f"A{number:04d}.hea").unlink()
+    with pytest.raises(ValueError, match="fraction is 0.01: none of the .* training recordings of cpsc2018"):
+        datasets.cpsc2018(tmp_path).fraction(0.01)
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.01, True, "0.1", None, float("nan")])
+def test_bad_fraction(tmp_path, fraction):
+    dataset = datasets.folder(write_folder(tmp_path, ROWS))
+    with pytest.raises(ValueError, match="expected a share of the training recordings"):
+        dataset.fraction(fraction)
+    with pytest.raises(ValueError, match="seed is -1, expected a whole number"):
+        dataset.fraction(1.0, seed=-1)
+    with pytest.raises(ValueError, match="has no training recordings"):
+        dataset.subset("test").fraction(0.1)
+
+
 # ---- CPSC2018 ----
 
 
@@ -323,21 +445,34 @@ def test_cpsc2018(tmp_path):
     named = [{c for c, on in zip(dataset.codes, row, strict=True) if on} for row in dataset.labels]
     assert named == [{"CRBBB", "AFIB"}, {"CRBBB", "AFIB"}, {"NORM"}]
     assert dataset.classes[:3] == ["normal", "atrial fibrillation", "first degree av block"]
-    assert dataset.patients == ["A0001", "A0002", "A0010"] and list(dataset.split["test"]) == [0, 1, 2]
+    assert dataset.patients == ["A0001", "A0002", "A0010"]
+    for part, numbers in merl.cpsc2018().items():
+        assert [[1, 2, 10][i] for i in dataset.split[part]] == sorted({1, 2, 10} & set(numbers.tolist()))
     assert dataset[1].name == "A0002"
     assert dataset.notes[-1] == "partial copy: 3 of CPSC2018's 6,877 recordings"
 
 
 def test_cpsc2018_refuses_what_it_is_not(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="has no recording A0001.hea; expected the training set of the China"
+        FileNotFoundError, match="has no A0001.hea; expected the training set of the China"
     ):
+        datasets.cpsc2018(tmp_path)
+    (tmp_path / "A0001.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(FileNotFoundError, match="has the organisers' .mat files without headers, which are no WFDB"):
         datasets.cpsc2018(tmp_path)
     write_record(tmp_path / "A0001", comments=["Age: 74"])
     with pytest.raises(ValueError, match="A0001.hea has no diagnosis"):
         datasets.cpsc2018(tmp_path)
     write_record(tmp_path / "A0001", comments=["Dx: 270492004,11157007"])
     with pytest.raises(ValueError, match="A0001.hea: #Dx has '11157007', expected Normal, AF"):
+        datasets.cpsc2018(tmp_path)
+    write_record(tmp_path / "A6878", comments=["Dx: AF"])
+    write_record(tmp_path / "A0001", comments=["Dx: AF"])
+    with pytest.raises(ValueError, match="A6878.hea is no recording of CPSC2018, which has A0001 to A6877"):
+        datasets.cpsc2018(tmp_path)
+    (tmp_path / "A6878.hea").unlink()
+    write_record(tmp_path / "copy" / "A0001", comments=["Dx: AF"])
+    with pytest.raises(ValueError, match="has A0001 in more than one folder"):
         datasets.cpsc2018(tmp_path)
 
 
