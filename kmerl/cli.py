@@ -87,7 +87,8 @@ SHELL_WORDS = (
     (r"run store\.embed again", "run kmerl embed again"),
     (r"call Store\.create again with the same recordings", "run the same kmerl store again"),
     (r"\b(merge_synonyms|superclasses)=False\b", r"--no-\1"),
-    (r"^(base_url|concurrency|hold_out|prompts|seconds|seed|threshold|pooling|validation)\b(?= is| must| names)",
+    (r"\bbase_url\b", "--base-url"),
+    (r"^(concurrency|hold_out|prompts|seconds|seed|threshold|pooling|validation)\b(?= is| must| names)",
      r"--\1"),
     (r"set model\.text_encoder = kmerl\.TextEncoder\.load\(folder\) with", "give --encoder FOLDER with"),
 )  # fmt: skip
@@ -221,7 +222,13 @@ def _simulate(arguments):
 def _store_options(parser):
     add = parser.add_argument
     add("out", metavar="OUT", help="folder of the store")
-    add("records", metavar="RECORD", nargs="+", help="a WFDB record, or a folder: all records below it")
+    add(
+        "records",
+        metavar="RECORD",
+        nargs="+",
+        help='a WFDB record, or a folder: all records below it; or "sample": the ECGs that come with kmerl, with '
+        "their reports",
+    )
     add("--reports", metavar="CSV", help="columns record, report and, if you have them, patient")
     add("--patients", metavar="CSV", help="columns record, patient")
     for column in ("record", "report", "patient"):
@@ -235,7 +242,10 @@ def _store_options(parser):
 
 def _store(arguments):
     """Read recordings once and keep them with their reports in a folder, ready for training."""
-    paths = _record_paths(arguments.records)
+    sample = arguments.records == ["sample"] and not os.path.exists("sample")
+    if sample and (arguments.reports or arguments.patients):
+        arguments.parser.error("the sample has its own reports and patients: leave out --reports and --patients")
+    paths = kmerl.sample_records() if sample else _record_paths(arguments.records)
     reports = patients = None
     if arguments.reports is not None:
         table = _Annotations(arguments.reports, arguments.record_column)
@@ -266,10 +276,10 @@ def _store(arguments):
         more = f"sqlite3 {shlex.quote(arguments.out)}/store.sqlite 'SELECT name, reason FROM skipped'"
         _say(more=f"and {len(store.skipped) - 10:,} more: {more}")
     _say(more=", ".join(f"{len(indices):,} for {part}" for part, indices in store.split.items()))
-    if reports is None:
+    if reports is None and not sample:
         _say(more="no reports: without --reports there is nothing to learn from")
         return _next("store", "OUT", "RECORD", "--reports", "CSV")
-    if "" in reports:
+    if reports is not None and "" in reports:
         _say(
             more=f"{reports.count(''):,} of {len(reports):,} recordings have no report in {arguments.reports}"
         )

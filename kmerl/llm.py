@@ -165,7 +165,7 @@ class LLMExtractor:
         self.unanswered = []
         self._read = {}  # unit's text: [(surface name, span, status)]
         self._assigned = {}  # (vocabulary's hash, surface name): entity or None
-        self._mined = set()  # hashes of vocabularies that hold every name there is
+        self._mined = set()  # entities of vocabularies that hold every name there is
 
     def __repr__(self):
         return f"<kmerl.LLMExtractor {self.id}>"
@@ -302,7 +302,7 @@ class LLMExtractor:
                 "texts"
             )
         vocabulary = self._vocabulary(names, kept, progress)
-        self._mined.add(vocabulary.hash)
+        self._mined.add(_everything(vocabulary))
         return vocabulary
 
     def prepare(self, texts, vocabulary, progress=True):
@@ -414,7 +414,7 @@ class LLMExtractor:
 
     def _assign(self, units, vocabulary, progress):
         """Finds an entity for each name that the vocabulary does not have."""
-        if vocabulary.hash in self._mined:
+        if _everything(vocabulary) in self._mined:
             return
         names = {
             name
@@ -524,6 +524,11 @@ class LLMExtractor:
                 f"{'merge_synonyms' if stage == 'merge' else stage}=False leaves this stage out"
             )
         return answers[question]
+
+
+def _everything(vocabulary):
+    """The entities of a vocabulary and of those that it was made from by taking some out."""
+    return frozenset(entity.name for entity in (*vocabulary.entities, *vocabulary.aside))
 
 
 def _languages():

@@ -579,6 +579,19 @@ def test_label_prints_the_top_entities(run, stored):
     assert result.lines[-1] == "next: kmerl embed s --encoder FOLDER"
 
 
+def test_the_sample_from_the_shell(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("store s sample -q")
+    assert result.code == 0 and result.lines[0] == "s: 110 recordings stored, 0 skipped"
+    assert result.lines[-1] == "next: kmerl label s"
+    result = run("label s -q")
+    assert result.code == 0 and re.search(r"sinus rhythm +\d+ +\d\d\.\d %", result.out)
+    assert run("embed s --encoder sample -q").code == 0
+    assert run("store t sample --reports x.csv -q").code == 2
+    os.mkdir("sample")  # a folder of this name is a folder
+    assert "a folder without a recording" in run("store t sample -q").err
+
+
 def test_label_with_its_switches(run, stored, tmp_path):
     assert run("label s -q --no-superclasses").code == 0
     store = kmerl.Store.open("s")
@@ -627,6 +640,12 @@ def test_messages_name_commands_and_options(run, stored, command, message):
     result = run(command + " -q")
     assert result.code == 1 and message in result.err, result.err
     assert not re.search(r"store\.|Store\.|kmerl\.", result.err), result.err
+
+
+def test_reports_that_are_not_utf_8(run, records):
+    (records / "reports.csv").write_bytes(b"record,report\nr1,\xff\xfe Vorhofflimmern\n")
+    result = run("store s r1 --reports reports.csv -q")
+    assert result.code == 1 and "reports.csv is no CSV in UTF-8" in result.err and not os.path.exists("s")
 
 
 def test_an_unfinished_store_names_the_command(run, stored):

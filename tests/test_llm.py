@@ -805,6 +805,53 @@ def test_a_store_labelled_with_a_given_vocabulary(store, server):
     assert by_model.shape == store.labels.shape and (by_model & store.labels).sum() > 5
 
 
+def test_entities_held_out_of_a_mined_vocabulary(store, server):
+    made = extractor(server)
+    store.label(None, extractor=made, hold_out=["afib", "myocardial infarction"], progress=False)
+    whole = mine(extractor(server)).vocabulary
+    assert store.entities == [n for n in whole if n not in ("atrial fibrillation", "myocardial infarction")]
+    assert "vorhofflimmern" not in store.vocabulary and not store.labels[1].any()
+    assert "assign" not in server.stages()  # all that the reports say has been named
+    with pytest.raises(KeyError, match="'frogs' is no name or synonym in vocabulary 'mined with m"):
+        store.label(None, extractor=made, hold_out=["frogs"], progress=False)
+
+
+def test_names_held_out_are_assigned_to_nothing_else(store, server):
+    less = kmerl.Vocabulary.default().without(["atrial fibrillation"])
+    store.label(less, extractor=extractor(server), progress=False)
+    asked = [prompt.split("Finding: ")[-1] for stage, prompt, _ in server.asked if stage == "assign"]
+    assert not {"afib", "vorhofflimmern", "atrial fibrillation"} & set(asked)
+    assert not store.labels[1].any()
+
+
+def test_table_2b_with_a_given_vocabulary(store, server):
+    made = extractor(server)
+    store.label(kmerl.Vocabulary.default(), extractor=made, merge_synonyms=False, progress=False)
+    assert {"afib", "vorhofflimmern", "lbbb", "linksschenkelblock", "arrhythmia"} <= set(store.entities)
+    store.label(
+        kmerl.Vocabulary.default(), extractor=made, merge_synonyms=False, superclasses=False, progress=False
+    )
+    assert store.entities == [
+        "afib", "anterior myocardial infarction", "inferior infarct", "lbbb", "linksschenkelblock", "sinus rhythm",
+        "vorhofflimmern",
+    ]  # fmt: skip
+    store.label(kmerl.Vocabulary.default(), extractor=made, superclasses=False, progress=False)
+    assert "atrial fibrillation" in store.entities and "arrhythmia" not in store.entities
+    assert store.labels[1].sum() == 1
+
+
+def test_table_2b_from_the_shell(store, server, capsys):
+    command = ["label", store.path, "--model", "m", "--base-url", server.url, "-q"]
+    assert main([*command, "--no-merge-synonyms", "--no-superclasses"]) == 0
+    assert "afib" in kmerl.Store.open(store.path).entities and set(server.stages()) == {"extract"}
+    capsys.readouterr()
+    assert main([*command[:-2], "nonsense"]) == 1
+    err = capsys.readouterr().err
+    assert "--base-url" in err and "base_url" not in err
+    assert main([*command, "--concurrency", "0"]) == 1
+    assert "--concurrency is 0" in capsys.readouterr().err
+
+
 def test_a_server_that_dies_leaves_the_labels(store, server):
     store.label(progress=False)
     before = store.labels

@@ -221,6 +221,37 @@ def test_files_that_are_no_vocabulary(text, message):
     assert message in faults(text)
 
 
+@pytest.mark.parametrize(
+    "entity, message",
+    [
+        ({"name": "a\ud800"}, "a name has a lone surrogate: 'a\\ud800'"),
+        ({"name": "a", "synonyms": {"en": ["\udfff"]}}, "has a lone surrogate"),
+        ({"name": "a", "patterns": ["\ud800"]}, "has a lone surrogate"),
+        ({"name": "a", "patterns": [" ".join("abcdefghijklmnopq")]}, "17 words, at most 16 are possible"),
+        ({"name": "a", "patterns": ["+ b"]}, "'+' cannot be the first word"),
+        ({"name": "a", "patterns": ["<b>"]}, "no word is part of the finding"),
+        ({"name": "a", "superclasses": ["a"]}, "cycle of superclasses: a > a"),
+    ],
+)
+def test_entities_with_faults(entity, message):
+    assert message in faults(file(entity, {"name": "b"}))
+
+
+@pytest.mark.parametrize("aside, message", [
+    (3, '"aside" must be a list, is a number'),
+    ([{"patterns": []}], 'aside 1: "name" must be a text, is null'),
+    ([{"name": "x", "patterns": ["{none}"]}], "aside (\"x\"): pattern '{none}': there is no word list {none}"),
+])  # fmt: skip
+def test_faults_in_what_was_taken_out(aside, message):
+    assert message in faults(file({"name": "a"}, aside=aside))
+
+
+def test_what_was_taken_out_is_kept_in_the_file(vocabulary):
+    less = vocabulary.without(["afib"]).without(["sinus rhythm"])
+    again = kmerl.Vocabulary.from_json(less.to_json())
+    assert again == less and [one.name for one in again.aside] == ["atrial fibrillation", "sinus rhythm"]
+
+
 def test_binary_and_missing_files(tmp_path):
     path = tmp_path / "mine.json"
     path.write_bytes(b"{\n\xff\xfe")
