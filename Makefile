@@ -11,8 +11,7 @@ BIN    := $(VENV)/bin
 # As in pyproject.toml (tests/test_build.py compares them): here they go into the environment, so that
 # a rebuild compiles only what changed.
 BUILD_REQUIRES := "setuptools>=77" "numpy>=2.0"
-ifneq ($(filter builtin system,$(KMERL_BLAS)),)
-else ifeq ($(shell uname -s),Linux)
+ifneq ($(filter openblas,$(or $(KMERL_BLAS),$(if $(filter Linux-aarch64,$(shell uname -sm | tr ' ' -)),openblas))),)
 BUILD_REQUIRES += "scipy-openblas32>=0.3.28"
 endif
 

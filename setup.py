@@ -2,7 +2,7 @@
 
 Environment variables (an unknown value is an error):
 
-    KMERL_BLAS      openblas (default where scipy-openblas32 has wheels), system, builtin
+    KMERL_BLAS      builtin (default but on 64-bit ARM Linux), openblas (from scipy-openblas32), system
     KMERL_OPENMP    1: required, 0: off, unset: used where the compiler has it
     KMERL_REAL      float (default), double (the build that the tests compare with)
     KMERL_WERROR    1: warnings are errors (the project's own builds), 0 (default)
@@ -51,8 +51,8 @@ def option(name, default, allowed):
 
 
 def default_blas():
-    """OpenBLAS comes from scipy-openblas32, whose Linux wheels are for x86-64 and 64-bit ARM."""
-    return "openblas" if LINUX and platform.machine() in ("x86_64", "aarch64") else "builtin"
+    """The built-in products, faster than OpenBLAS on x86-64 (docs/performance.md); on ARM they are plain vectors."""
+    return "openblas" if LINUX and platform.machine() == "aarch64" else "builtin"
 
 
 BLAS = option("KMERL_BLAS", default_blas(), ("openblas", "system", "builtin"))

@@ -16,8 +16,8 @@ def build_info():
         (``OMP_NUM_THREADS``, else the processors this process may use; 1 without OpenMP).
         ``compiler``. ``blas``: where matrix products come from, "openblas" (bundled), "system" or "builtin",
         and ``blas_details``: what that library says of itself, "" where it says nothing.
-        ``isa``: the vector instructions of the built-in matrix product, "avx512", "avx2" or "plain"; the
-        environment variable ``KMERL_ISA`` forces one.
+        ``isa``: the vector instructions of the built-in matrix product, "avx512bf16" (with instructions for
+        bfloat16), "avx512", "avx2" or "plain"; the environment variable ``KMERL_ISA`` forces one.
 
     Examples
     --------

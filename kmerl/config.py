@@ -71,7 +71,7 @@ _CHOICES = {
     "contrast_directions": ("e2t", "mean", "sum"),
     "query_reduction": ("mean", "sum"),
     "decay": ("matrices", "all"),
-    "precision": ("float32",),
+    "precision": ("float32", "bf16"),
     "report_pooling": ("mean", "cls", "pooler"),
     "query_pooling": ("cls", "mean", "pooler"),
 }
@@ -154,8 +154,10 @@ class Config:
         `decay`: ``all`` parameters or ``matrices`` only. `clip`: largest global gradient norm, 0: none.
     batch_size, epochs, seed : int
         The last partial batch of an epoch is dropped unless it is the only one.
-    precision : {"float32"}
-        Number type of the products.
+    precision : {"float32", "bf16"}
+        Of the factors of matrix products in encoder and query network, in training and in answers. ``bf16``:
+        rounded to bfloat16; sums, weights, softmax, norms, contrast, losses and optimiser stay float32. Fast where
+        the processor has instructions for it (AVX-512 BF16), slower than ``float32`` elsewhere: docs/performance.md.
     threads : int or None
         None: ``OMP_NUM_THREADS``, else the processors this process may use. Changes no bit of any result.
     lanes, span_recordings, span_tokens : int
@@ -269,8 +271,7 @@ class Config:
         core = {}
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
-            if name in ("size", "betas", "masked_leads", "precision", "threads", "report_pooling", "query_pooling",
-                        "decay"):
+            if name in ("size", "betas", "masked_leads", "threads", "report_pooling", "query_pooling", "decay"):
                 continue
             core[name] = _CHOICES[name].index(value) if name in _CHOICES else \
                 int(value) if isinstance(value, bool) else 0 if value is None else value

@@ -343,8 +343,9 @@ class KMERL:
         self._checkpoint().write(path)
 
     def _checkpoint(self, training=None, moments=None):
-        from . import __version__
+        from . import build_info
 
+        info = build_info()
         return Checkpoint(
             config=self.config_,
             parameters=self._core.parameters(),
@@ -354,7 +355,7 @@ class KMERL:
             text_encoder=self._encoder_id,
             training=self._training if training is None else training,
             moments=moments,
-            library=f"kmerl {__version__}",
+            library=f"kmerl {info['version']} ({info['blas']} {info['isa']})",
         )
 
     @classmethod
@@ -652,13 +653,15 @@ class Output:
     features: np.ndarray
 
 
-def load_model(name):
+def load_model(name, *, precision=None):
     """A model from a checkpoint file, or one that comes with the package.
 
     Parameters
     ----------
     name : path-like or str
         A path, or a name from :func:`list_models`.
+    precision : {"float32", "bf16"}, optional
+        Of the matrix products from now on (:class:`Config`); None: as it was trained.
 
     Returns
     -------
@@ -680,6 +683,9 @@ def load_model(name):
                                     f"(kmerl.list_models() gives {list_models()})")
     checkpoint = Checkpoint.read(path)
     try:
+        if precision is not None:
+            config = dataclasses.replace(checkpoint.config, precision=precision)
+            checkpoint = dataclasses.replace(checkpoint, config=config)
         return KMERL._of(checkpoint)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -60,6 +60,7 @@ DEFAULTS = dict(
     batch_size=512,
     epochs=50,
     seed=0,
+    precision=0,
     lanes=8,
     span_recordings=4,
     span_tokens=1024,

@@ -90,8 +90,8 @@ class Operations:
     }
     POINTERS = {"double *": np.float64, "int32_t *": np.int32, "int64_t *": np.int64}
 
-    def __init__(self, core):
-        addresses = core.operations()
+    def __init__(self, core, bf16=False):
+        addresses = core.operations(bf16)
         self.signatures = signatures()
         assert list(addresses) == list(self.signatures), "the table of ops.h and of the module differ"
         self.real = np.dtype(core.build_info()["real"])

@@ -5,17 +5,24 @@ import ctypes
 import numpy as np
 import pytest
 
-ISAS = ("plain", "avx2", "avx512")
+ISAS = ("plain", "avx2", "avx512", "avx512bf16")
 
 
-def function(address, real):
+def function(address, real, kernel=True):
+    """km_gemm, or with kernel its extended form (csrc/ops/cpu/gemm.h), whose bias and packed may be None."""
     c_real = ctypes.c_float if real == np.float32 else ctypes.c_double
     integer, pointer = ctypes.c_int, ctypes.c_void_p
     return ctypes.CFUNCTYPE(None, pointer, integer, pointer, integer, integer, pointer, integer, integer,
-                            integer, integer, integer, c_real, c_real)(address)
+                            integer, integer, integer, c_real, c_real, *([pointer] * 2 * kernel))(address)
 
 
-@pytest.fixture(params=["gemm", *ISAS])
+def bf16(x):
+    """Rounded to the nearest bfloat16, ties to even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+@pytest.fixture(params=["gemm", *ISAS, "bf16", *(f"bf16-{isa}" for isa in ISAS)])
 def name(request):
     return request.param
 
@@ -25,30 +32,34 @@ def gemm(request, name):
     """Calls the operation, or one of the kernels, on views into larger arrays."""
     core = request.getfixturevalue(request.param)
     real = np.float32 if request.param == "core" else np.float64
-    table = {**core.gemm_kernels(), "gemm": core.operations()["gemm"]}
-    if name not in table:
-        pytest.skip(f"this processor has no {name}")
-    call = function(table[name], real)
+    half = name.startswith("bf16")
+    isa = name.removeprefix("bf16").removeprefix("-")
+    kernel = isa in ISAS
+    table = core.gemm_kernels(half) if kernel else core.operations(half)
+    if kernel and isa not in table:
+        pytest.skip(f"this processor has no {isa}")
+    call = function(table[isa if kernel else "gemm"], real, kernel)
 
-    def run(y, a, b, alpha=1.0, beta=0.0, a_transposed=False, b_transposed=False):
+    def run(y, a, b, alpha=1.0, beta=0.0, a_transposed=False, b_transposed=False, bias=None):
         M, N = y.shape
         K = a.shape[0] if a_transposed else a.shape[1]
         for array in (y, a, b):
             assert array.dtype == real and (array.size == 0 or array.strides[1] == array.itemsize)
         strides = [array.strides[0] // array.itemsize for array in (y, a, b)]
+        more = [None if bias is None else bias.ctypes.data, None] if kernel else []
         call(y.ctypes.data, strides[0], a.ctypes.data, strides[1], a_transposed, b.ctypes.data, strides[2],
-             b_transposed, M, N, K, alpha, beta)
+             b_transposed, M, N, K, alpha, beta, *more)
         return y
 
-    run.real = real
-    run.eps = np.finfo(real).eps
+    run.real, run.eps, run.bf16, run.kernel = real, np.finfo(real).eps, half, kernel
     return run
 
 
-def matrix(rng, rows, columns, real, pad=0):
-    """A (rows, columns) view with a row stride of columns + pad; the padding is NaN."""
+def matrix(rng, rows, columns, real, pad=0, exact=False):
+    """A (rows, columns) view with a row stride of columns + pad; the padding is NaN. exact: bfloat16 holds it."""
     whole = np.full((rows, columns + pad), np.nan, real)
-    whole[:, :columns] = rng.standard_normal((rows, columns))
+    x = rng.standard_normal((rows, columns))
+    whole[:, :columns] = bf16(x) if exact else x
     return whole[:, :columns]
 
 
@@ -59,8 +70,8 @@ def product(a, b, a_transposed, b_transposed):
 
 def check(gemm, M, N, K, a_transposed, b_transposed, alpha=1.0, beta=0.0, pad=0):
     rng = np.random.default_rng(M * 1000003 + N * 1009 + K)
-    a = matrix(rng, *((K, M) if a_transposed else (M, K)), gemm.real, pad)
-    b = matrix(rng, *((N, K) if b_transposed else (K, N)), gemm.real, pad)
+    a = matrix(rng, *((K, M) if a_transposed else (M, K)), gemm.real, pad, gemm.bf16)
+    b = matrix(rng, *((N, K) if b_transposed else (K, N)), gemm.real, pad, gemm.bf16)
     y = matrix(rng, M, N, gemm.real, pad)
     if beta == 0:
         y[:] = np.nan       # must not be read
@@ -104,7 +115,7 @@ def test_slices_of_a_packed_projection(gemm):
     """Attention: one head's q and k inside rows of 3 C."""
     rng = np.random.default_rng(0)
     C, E, T = 192, 64, 90
-    qkv = rng.standard_normal((T, 3 * C)).astype(gemm.real)
+    qkv = matrix(rng, T, 3 * C, gemm.real, exact=gemm.bf16)
     q, k = qkv[:, E:2 * E], qkv[:, C + E:C + 2 * E]
     y = np.empty((T, T), gemm.real)
     gemm(y, q, k, alpha=0.125, b_transposed=True)
@@ -160,6 +171,57 @@ def test_avx2_and_avx512_agree_to_the_bit(core):
     results = []
     for isa in ("avx2", "avx512"):
         y = np.empty((M, N), np.float32)
-        function(kernels[isa], np.float32)(y.ctypes.data, N, a.ctypes.data, K, 0, w.ctypes.data, K, 1, M, N, K, 1, 0)
+        function(kernels[isa], np.float32)(y.ctypes.data, N, a.ctypes.data, K, 0, w.ctypes.data, K, 1, M, N, K, 1, 0,
+                                           None, None)
         results.append(y)
     np.testing.assert_array_equal(*results)
+
+
+def test_bias_is_added_to_every_row(gemm):
+    if not gemm.kernel:
+        pytest.skip("the operation has no bias")
+    rng = np.random.default_rng(4)
+    for M, N, K, beta in ((15, 67, 9, 0.0), (3, 33, 600, 0.5), (2, 5, 0, 1.0)):
+        a, b = (matrix(rng, *shape, gemm.real, exact=gemm.bf16) for shape in ((M, K), (K, N)))
+        y, bias = matrix(rng, M, N, gemm.real), matrix(rng, 1, N, gemm.real)[0]
+        without = gemm(y.copy(), a, b, beta=beta)
+        np.testing.assert_allclose(gemm(y.copy(), a, b, beta=beta, bias=bias), without + bias, atol=gemm.eps * 100)
+
+
+def test_every_instruction_set_gives_the_same_bits_in_bf16(core):
+    """Factors are rounded the same way and summed in the same order: of each two k the odd one first."""
+    kernels = core.gemm_kernels(True)
+    rng = np.random.default_rng(5)
+    for M, N, K, a_transposed, b_transposed in ((45, 91, 700, 0, 1), (20, 40, 1025, 1, 0), (7, 33, 3, 0, 0)):
+        a = matrix(rng, *((K, M) if a_transposed else (M, K)), np.float32)
+        b = matrix(rng, *((N, K) if b_transposed else (K, N)), np.float32)
+        results = {}
+        for isa, address in kernels.items():
+            y = np.empty((M, N), np.float32)
+            function(address, np.float32)(y.ctypes.data, N, a.ctypes.data, a.shape[1], a_transposed, b.ctypes.data,
+                                          b.shape[1], b_transposed, M, N, K, 1, 0, None, None)
+            results[isa] = y
+        for isa, y in results.items():
+            np.testing.assert_array_equal(y, results["plain"], err_msg=isa)
+        expected = product(bf16(a), bf16(b), a_transposed, b_transposed)
+        assert np.abs(results["plain"] - expected).max() < 1e-6 * np.sqrt(K) * np.abs(expected).max()
+        assert np.abs(expected - product(a, b, a_transposed, b_transposed)).max() > 1e-4, "nothing was rounded"
+
+
+def test_rounding_to_bf16(gemm):
+    """Nearest, ties to even; infinities and NaN stay; what is under the smallest normal number counts as 0."""
+    if not gemm.bf16:
+        pytest.skip("not in bfloat16")
+    one, half, tiny = np.float32(1), np.float32(2.0**-8), np.float32(2.0**-130)
+    x = np.array([one + half, one + 3 * half, -(one + half), one + half * np.float32(1.01), 3e38, -3e38, tiny, np.inf,
+                  -np.inf, np.nan, 0.1], np.float32)
+    expected = np.array([1, 1 + 4 * half, -1, 1 + 2 * half, 3.0040553e38, -3.0040553e38, 0, np.inf, -np.inf, np.nan,
+                         0.10009765625])
+    a = x.astype(gemm.real)[:, None].copy()
+    for transposed in (False, True):
+        operand = a.T.copy() if transposed else a
+        y = gemm(np.empty((len(x), 1), gemm.real), operand, np.ones((1, 1), gemm.real), a_transposed=transposed)
+        np.testing.assert_allclose(y[:, 0], expected, rtol=1e-6)
+        y = gemm(np.empty((1, len(x)), gemm.real), np.ones((1, 1), gemm.real), a if transposed else a.T.copy(),
+                 b_transposed=transposed)
+        np.testing.assert_allclose(y[0], expected, rtol=1e-6)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[KM_ISA_COUNT] = {"plain", "avx2", "avx512"};
+static const char *const names[KM_ISA_COUNT] = {"plain", "avx2", "avx512", "avx512bf16"};
 
 const char *km_isa_name(km_isa isa)
 {
@@ -15,6 +15,11 @@ int km_isa_has(km_isa isa)
 {
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
+#ifdef KM_AVX512BF16
+    if (isa == KM_ISA_AVX512BF16)
+        return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512bw");
+#endif
     if (isa == KM_ISA_AVX512)
         return __builtin_cpu_supports("avx512f") != 0;
     if (isa == KM_ISA_AVX2)
@@ -44,7 +49,8 @@ km_status km_isa_check(km_error *err)
         return km_error_set(err, KM_VALUE, "KMERL_ISA is %s, which this processor does not have; its best is %s", text,
                             names[best()]);
     }
-    return km_error_set(err, KM_VALUE, "KMERL_ISA is '%.40s'; allowed values are plain, avx2, avx512", text);
+    return km_error_set(err, KM_VALUE, "KMERL_ISA is '%.40s'; allowed values are plain, avx2, avx512, avx512bf16",
+                        text);
 }
 
 km_isa km_isa_get(void)

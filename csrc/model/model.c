@@ -42,6 +42,7 @@ typedef struct span {
 struct km_model {
     km_config config;
     const km_ops *ops;
+    const km_ops *exact;                /* float32 products, for the contrast: it amplifies differences */
     km_layout layout, statistics_layout;
     km_arena parameters_arena, statistics_arena, gradients_arena;
     km_real *flat, *statistics_flat, *gradients_flat;
@@ -85,7 +86,8 @@ km_status km_model_create(km_model **out, const km_config *config, km_error *err
     if (m == NULL)
         return km_error_set(err, KM_MEMORY, "out of memory: the model");
     m->config = *config;
-    m->ops = km_ops_cpu();
+    m->ops = km_ops_cpu((km_precision)config->precision);
+    m->exact = km_ops_cpu(KM_FLOAT32);
     if ((status = km_layout_create(&m->layout, config, 0, err)) != KM_OK ||
         (status = km_layout_create(&m->statistics_layout, config, 1, err)) != KM_OK ||
         (status = km_arena_create(&m->parameters_arena, (m->layout.size + 64) * sizeof(km_real), err)) != KM_OK ||
@@ -546,15 +548,15 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
         const km_real *projected = c->encoder == KM_RESNET18 ? m->projected : m->pooled;
         km_real *dprojected = c->encoder == KM_RESNET18 ? m->dprojected : m->dpooled;
         size_t n = (size_t)batch->B * (size_t)c->projection_width;
-        km_projector_forward(&m->projector, projected, batch->report, &m->statistics, &m->parameters, c, o, batch->B, 1,
-                             step->update_statistics);
+        km_projector_forward(&m->projector, projected, batch->report, &m->statistics, &m->parameters, c, m->exact,
+                             batch->B, 1, step->update_statistics);
         losses->contrast =
-            km_projector_loss(&m->projector, &dlog_scale, batch->report_id, &m->parameters, c, o, batch->B);
+            km_projector_loss(&m->projector, &dlog_scale, batch->report_id, &m->parameters, c, m->exact, batch->B);
         o->vector_scale(m->projector.decg, weight, n);
         o->vector_scale(m->projector.dtext, weight, n);
         dlog_scale *= c->contrast_weight;
-        km_projector_backward(dprojected, &m->gradients, &m->projector, projected, batch->report, &m->parameters, c, o,
-                              batch->B);
+        km_projector_backward(dprojected, &m->gradients, &m->projector, projected, batch->report, &m->parameters, c,
+                              m->exact, batch->B);
         if (c->encoder == KM_RESNET18)
             x.dprojected = dprojected;
         else
@@ -563,13 +565,13 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
     if (c->unimodal_weight > 0) {
         km_dropout dropout = {step->training ? c->unimodal_dropout : 0, (uint64_t)c->seed, step->step, 0};
         double dscale = 0;
-        km_unimodal_forward(&m->unimodal, m->pooled, batch->recording, &dropout, &m->parameters, c, o, batch->B);
-        losses->unimodal = km_unimodal_loss(&m->unimodal, &dscale, &m->parameters, c, o, batch->B);
+        km_unimodal_forward(&m->unimodal, m->pooled, batch->recording, &dropout, &m->parameters, c, m->exact, batch->B);
+        losses->unimodal = km_unimodal_loss(&m->unimodal, &dscale, &m->parameters, c, m->exact, batch->B);
         dlog_scale += dscale * c->unimodal_weight;
         if (x.dpooled == NULL)
             memset(m->dpooled, 0, (size_t)batch->B * (size_t)c->width * sizeof(km_real));
         km_unimodal_backward(m->dpooled, &m->gradients, &m->unimodal, m->pooled, batch->recording, &dropout,
-                             &m->parameters, c, o, batch->B, (km_real)c->unimodal_weight);
+                             &m->parameters, c, m->exact, batch->B, (km_real)c->unimodal_weight);
         x.dpooled = m->dpooled;
     }
     if (m->gradients.log_scale != NULL)
@@ -664,7 +666,7 @@ static void evaluate_recording(void *pointer, int b, int thread)
     }
     if (out->ecg != NULL || out->text != NULL) {
         const km_real *report = out->text != NULL ? x->batch->report + (size_t)b * x->batch->D : NULL;
-        km_projector_forward(&w->projector, projected, report, &m->statistics, &m->parameters, c, o, 1, 0, 0);
+        km_projector_forward(&w->projector, projected, report, &m->statistics, &m->parameters, c, m->exact, 1, 0, 0);
         if (out->ecg != NULL)
             memcpy(out->ecg + (size_t)b * J, w->projector.ecg, J * sizeof(km_real));
         if (out->text != NULL)
@@ -718,7 +720,7 @@ km_status km_model_project_text(km_model *m, km_real *text, const km_real *repor
     km_real *no_ecg = km_arena_reals(&arena, longer);
     for (int i = 0; i < n; i++) {
         km_projector_forward(&projector, no_ecg, report + (size_t)i * m->config.text_width, &m->statistics,
-                             &m->parameters, &m->config, m->ops, 1, 0, 0);
+                             &m->parameters, &m->config, m->exact, 1, 0, 0);
         memcpy(text + (size_t)i * J, projector.text, J * sizeof(km_real));
     }
     km_arena_free(&arena);
@@ -779,12 +781,12 @@ km_status km_model_losses(km_model *m, km_losses *losses, const km_batch *batch,
     losses->duplicates = count_duplicates(batch->report_id, batch->B);
     double unused = 0;
     if (c->unimodal_weight > 0) {
-        km_unimodal_forward(&space.unimodal, space.outputs.features, NULL, NULL, &m->parameters, c, m->ops, batch->B);
-        losses->unimodal = km_unimodal_loss(&space.unimodal, &unused, &m->parameters, c, m->ops, batch->B);
+        km_unimodal_forward(&space.unimodal, space.outputs.features, NULL, NULL, &m->parameters, c, m->exact, batch->B);
+        losses->unimodal = km_unimodal_loss(&space.unimodal, &unused, &m->parameters, c, m->exact, batch->B);
     }
     if (contrast) {
         losses->contrast =
-            km_projector_loss(&space.pairs, &unused, batch->report_id, &m->parameters, c, m->ops, batch->B);
+            km_projector_loss(&space.pairs, &unused, batch->report_id, &m->parameters, c, m->exact, batch->B);
     }
     if (query) {
         for (size_t b = 0; b < B; b++)

@@ -135,7 +135,7 @@ km_status km_text_create(km_text **text, const km_text_config *config, km_error 
     km_text *new = calloc(1, sizeof *new);
     if (new != NULL) {
         new->config = *config;
-        new->ops = km_ops_cpu();
+        new->ops = km_ops_cpu(KM_FLOAT32);
         new->list = calloc((size_t)km_text_count(config), sizeof *new->list);
         new->layers = calloc((size_t)config->layers, sizeof *new->layers);
     }

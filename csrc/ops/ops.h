@@ -153,16 +153,20 @@ double km_bce(km_real *dz, const km_real *z, const km_real *y, double weight, si
 void km_adamw(km_real *w, km_real *m, km_real *v, const km_real *gradient, size_t n, double clip, double lr,
               double b1, double b2, double eps, double decay, int64_t step);
 
-/* The table: what the model calls. Backends fill it; the CPU's reference first, tuned entries overwrite it. */
-#define KM_OPERATIONS(X)                                                                                   \
-    X(gemm) X(linear_forward) X(linear_backward) X(tokens_forward) X(tokens_backward) X(layernorm_forward) \
-    X(layernorm_backward) X(batchnorm_forward) X(batchnorm_backward) X(batchnorm_apply) X(gelu_forward)    \
-    X(gelu_backward) X(relu_forward) X(relu_backward) X(attention_scratch) X(attention_forward)            \
-    X(attention_backward) X(attention_weights) X(dropout_forward) X(pool_forward) X(pool_backward)         \
-    X(vector_add) X(vector_accumulate) X(vector_scale) X(vector_square_sum) X(normalize_forward)           \
-    X(normalize_backward) X(infonce) X(bce) X(adamw) X(batchpart_moments) X(batchpart_join)                \
-    X(batchpart_forward) X(batchpart_sums) X(batchpart_join_sums) X(batchpart_backward) X(conv_scratch)    \
-    X(conv_forward) X(conv_backward)
+/* The table: what the model calls. Backends fill it. The first list is of operations that multiply matrices: the
+ * precision is that of the products' factors, everything else is km_real in any table.                       */
+#define KM_OPERATIONS(X) KM_PRODUCT_OPERATIONS(X) KM_OTHER_OPERATIONS(X)
+#define KM_PRODUCT_OPERATIONS(X)                                                                           \
+    X(gemm) X(linear_forward) X(linear_backward) X(tokens_forward) X(tokens_backward) X(attention_scratch) \
+    X(attention_forward) X(attention_backward) X(attention_weights) X(conv_scratch) X(conv_forward)        \
+    X(conv_backward)
+#define KM_OTHER_OPERATIONS(X)                                                                             \
+    X(layernorm_forward) X(layernorm_backward) X(batchnorm_forward) X(batchnorm_backward)                  \
+    X(batchnorm_apply) X(gelu_forward) X(gelu_backward) X(relu_forward) X(relu_backward)                   \
+    X(dropout_forward) X(pool_forward) X(pool_backward) X(vector_add) X(vector_accumulate)                 \
+    X(vector_scale) X(vector_square_sum) X(normalize_forward) X(normalize_backward) X(infonce) X(bce)      \
+    X(adamw) X(batchpart_moments) X(batchpart_join) X(batchpart_forward) X(batchpart_sums)                 \
+    X(batchpart_join_sums) X(batchpart_backward)
 
 typedef struct km_ops {
     const char *backend;
@@ -171,7 +175,10 @@ typedef struct km_ops {
 #undef X
 } km_ops;
 
-/* The CPU table; chosen once, valid for ever. */
-const km_ops *km_ops_cpu(void);
+/* KM_BF16: both factors of a product are rounded to bfloat16, sums stay km_real. */
+typedef enum km_precision { KM_FLOAT32, KM_BF16 } km_precision;
+
+/* The CPU's table; valid for ever. */
+const km_ops *km_ops_cpu(km_precision precision);
 
 #endif

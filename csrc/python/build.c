@@ -26,16 +26,18 @@ static PyObject *build_info(PyObject *module, PyObject *unused)
 }
 
 /* Tests and benchmarks call each kernel in the very build that ships. */
-static PyObject *gemm_kernels(PyObject *module, PyObject *unused)
+static PyObject *gemm_kernels(PyObject *module, PyObject *arguments)
 {
+    int bf16 = 0;
     (void)module;
-    (void)unused;
+    if (!PyArg_ParseTuple(arguments, "|p:gemm_kernels", &bf16))
+        return NULL;
     PyObject *table = PyDict_New();
     for (int isa = 0; table != NULL && isa < KM_ISA_COUNT; isa++) {
-        km_gemm_function *kernel = km_gemm_kernel((km_isa)isa);
+        const km_gemm_kernel *kernel = km_gemm_choose((km_isa)isa, bf16 ? KM_BF16 : KM_FLOAT32);
         if (kernel == NULL)
             continue;
-        PyObject *address = PyLong_FromVoidPtr((void *)kernel);
+        PyObject *address = PyLong_FromVoidPtr((void *)kernel->multiply);
         if (address == NULL || PyDict_SetItemString(table, km_isa_name((km_isa)isa), address) < 0)
             Py_CLEAR(table);
         Py_XDECREF(address);
@@ -45,7 +47,8 @@ static PyObject *gemm_kernels(PyObject *module, PyObject *unused)
 
 static PyMethodDef methods[] = {
     {"build_info", build_info, METH_NOARGS, "How the extension was built: number type, OpenMP, compiler, BLAS."},
-    {"gemm_kernels", gemm_kernels, METH_NOARGS, "The built-in matrix products: {instruction set: address}."},
+    {"gemm_kernels", gemm_kernels, METH_VARARGS,
+     "gemm_kernels(bf16=False): the built-in matrix products: {instruction set: address}."},
     {NULL, NULL, 0, NULL},
 };
 

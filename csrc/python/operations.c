@@ -3,11 +3,13 @@
 
 #include "ops/ops.h"
 
-static PyObject *operations(PyObject *module, PyObject *unused)
+static PyObject *operations(PyObject *module, PyObject *arguments)
 {
+    int bf16 = 0;
     (void)module;
-    (void)unused;
-    const km_ops *ops = km_ops_cpu();
+    if (!PyArg_ParseTuple(arguments, "|p:operations", &bf16))
+        return NULL;
+    const km_ops *ops = km_ops_cpu(bf16 ? KM_BF16 : KM_FLOAT32);
     PyObject *table = PyDict_New();
     if (table == NULL)
         return NULL;
@@ -27,7 +29,8 @@ static PyObject *operations(PyObject *module, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"operations", operations, METH_NOARGS, "The operation table: {name: address of the C function}."},
+    {"operations", operations, METH_VARARGS,
+     "operations(bf16=False): the operation table: {name: address of the C function}."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -48,8 +48,8 @@ double km_optimiser_norm(km_model *model)
     const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
     double square = 0;
     for (int i = 0; i < layout->count; i++)
-        square += km_ops_cpu()->vector_square_sum(km_model_data(model, KM_GRADIENTS) + layout->tensors[i].offset,
-                                                  layout->tensors[i].count);
+        square += km_ops_cpu(KM_FLOAT32)->vector_square_sum(
+            km_model_data(model, KM_GRADIENTS) + layout->tensors[i].offset, layout->tensors[i].count);
     return sqrt(square);
 }
 
@@ -58,6 +58,7 @@ void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, do
     const km_config *c = km_model_config(model);
     const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
     optimiser->step++;
-    update_context x = {optimiser, model, km_ops_cpu(), lr, c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
+    update_context x = {optimiser, model, km_ops_cpu(KM_FLOAT32), lr,
+                        c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
     km_threads_run(threads, layout->count, update_tensor, &x);
 }

@@ -1,11 +1,4 @@
-#include "ops/ops.h"
-
-KM_VECTOR static void spread_bias(km_real *y, const km_real *bias, int T, int N)
-{
-    for (int t = 0; t < T; t++)
-        for (int n = 0; n < N; n++)
-            y[(size_t)t * N + n] = bias[n];
-}
+#include "ops/cpu/gemm.h"
 
 KM_VECTOR static void sum_rows(km_real *dbias, const km_real *dy, int T, int N)
 {
@@ -14,12 +7,9 @@ KM_VECTOR static void sum_rows(km_real *dbias, const km_real *dy, int T, int N)
             dbias[n] += dy[(size_t)t * N + n];
 }
 
-/* y = x w^T + bias: the product is added to rows that already hold the bias. */
 void km_linear_forward(km_real *y, const km_real *x, const km_real *w, const km_real *bias, int T, int N, int K)
 {
-    if (bias != NULL)
-        spread_bias(y, bias, T, N);
-    km_gemm(y, N, x, K, 0, w, K, 1, T, N, K, 1, bias != NULL ? 1 : 0);
+    km_gemm_full(y, N, x, K, 0, w, K, 1, T, N, K, 1, 0, bias, NULL);
 }
 
 void km_linear_backward(km_real *dx, km_real *dw, km_real *dbias, const km_real *dy, const km_real *x,

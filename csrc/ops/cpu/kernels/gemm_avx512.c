@@ -1,8 +1,11 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include <immintrin.h>
+#include <stddef.h>
 
+#ifndef GEMM
 #define GEMM km_gemm_avx512
+#endif
 #define TARGET __attribute__((target("avx512f,fma")))
 #define BYTES 64
 #ifdef __SANITIZE_ADDRESS__
@@ -16,6 +19,8 @@
 #else
 #define SPLAT(x) ((vector)_mm512_set1_ps(x))
 #define MADD(a, b, c) ((vector)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#include "ops/cpu/kernels/transpose_avx512.h"
+#define TRANSPOSE transpose
 #endif
 #include "ops/cpu/kernels/gemm_blocked.h"
 
