@@ -148,7 +148,7 @@ static void train_block(const fitting *f, const scratch *t, int B, int block, km
     logits(t->z, t->x, B, w, s->C);
     residuals(t->z, t->y, B, scale);
     gradients(t->gradient, t->x, t->z, B, s->C);
-    km_ops_cpu()->adamw(w, m, v, t->gradient, f->size, 1,
+    km_ops_cpu(KM_FLOAT32)->adamw(w, m, v, t->gradient, f->size, 1,
                         km_schedule_rate(s->lr, step, s->warmup_steps, f->steps * s->epochs), s->beta1, s->beta2,
                         s->eps, 0, step + 1);
 }
