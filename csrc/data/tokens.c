@@ -224,8 +224,9 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
             i++;
             if (f == '_')
                 continue;
-            /* ae, oe, ue are how umlauts are transcribed; both fold to the bare vowel. */
-            if (f == 'e' && (last == 'a' || last == 'o' || last == 'u')) {
+            /* ae, oe, ue are how umlauts are transcribed; both fold to the bare vowel. LAE and RAE are none. */
+            bool own = token->length == 2 && (i >= text.length || !is_letter(fold(at(text, i))));
+            if (f == 'e' && !own && (last == 'a' || last == 'o' || last == 'u')) {
                 last = 0;
                 continue;
             }
