@@ -1,13 +1,15 @@
 """Training and zero-shot inference of ViT-tiny: samples/s against the same step in PyTorch eager, float32.
 
-    python benchmarks/bench_train.py [--batch 16 64] [--threads 1 2] [--rounds 7] [--memory-batch 512]
-                                     [--cpu-time]
+    python benchmarks/bench_train.py [--model kmerl] [--batch 16 64] [--threads 1 2] [--rounds 7]
+                                     [--memory-batch 512] [--cpu-time]
 
 Training: masks given (1 to 3 visible leads, 37 of 50 segments each), forward, both losses, backward, AdamW;
 277 entities. Inference: 12 leads, 50 segments each, 277 classes, batch 8. Both sides get the same arrays and
 parameters. PyTorch's side is tests/parity/reference.py: a padded batch with a key-padding mask,
 `scaled_dot_product_attention`, the fused AdamW; padding the batch is not counted. The part of the query
 network that does not see the ECG is computed once a step on both sides.
+
+--model merl-vit or merl-resnet: the baselines of SPEC 10 in place of it, on twelve whole leads, without dropout.
 
 Each side runs in a process of its own. Rounds alternate, each side first in every other one; what is printed
 is the median of the rounds, the ratio of the two medians, and the smallest and largest ratio within one
@@ -33,6 +35,23 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "parity")]
 import model_cases  # noqa: E402
 
 TEXT_WIDTH, ENTITIES = 768, 277
+
+
+MERL = dict(
+    tokenisation=1, lead_embedding=0, segment_samples=50, unimodal_weight=1.0, unimodal_dropout=0.0, query_weight=0.0
+)
+MODELS = {
+    "kmerl": {},
+    "merl-vit": dict(MERL, token_bias=1, final_norm=1),
+    "merl-resnet": dict(
+        MERL, encoder=1, width=512, depth=0, heads=0, mlp_width=0, temporal_embedding=0, projection_norm=2
+    ),
+}
+
+
+def model():
+    """Which of MODELS the workers run."""
+    return os.environ.get("KMERL_BENCH_MODEL", "kmerl")
 
 
 def make_batch(config, B, visible, kept, seed=0):
@@ -61,11 +80,27 @@ def make_batch(config, B, visible, kept, seed=0):
     )
 
 
+def whole_batch(config, B, seed=0):
+    """B recordings of twelve leads, every segment."""
+    batch = make_batch(dict(config, segment_samples=12 * 50), B, (1,), 8, seed)
+    rng, M = np.random.default_rng(seed), round(config["fs"] * config["seconds"]) // 50
+    return dict(
+        batch,
+        patches=rng.standard_normal((B * M, 12 * 50), np.float32),
+        lead=np.zeros(B * M, np.int32),
+        segment=np.tile(np.arange(M, dtype=np.int32), B),
+        offset=M * np.arange(B + 1, dtype=np.int32),
+    )
+
+
 def problem(task, B):
-    config = dict(model_cases.DEFAULTS, text_width=TEXT_WIDTH)
+    config = dict(model_cases.DEFAULTS, text_width=TEXT_WIDTH, **MODELS[model()])
     values = {name: x.astype(np.float32) for name, x in model_cases.parameters(config).items()}
     running = {name: x.astype(np.float32) for name, x in model_cases.statistics(config).items()}
-    batch = make_batch(config, B, (1, 2, 3), 37) if task == "train" else make_batch(config, B, (12,), 50)
+    if model() != "kmerl":
+        batch = whole_batch(config, B)
+    else:
+        batch = make_batch(config, B, (1, 2, 3), 37) if task == "train" else make_batch(config, B, (12,), 50)
     return config, values, running, batch
 
 
@@ -145,7 +180,7 @@ class Worker:
 
 
 def label(task, B, threads):
-    return f"{task:6} batch {B:3}  {threads} thread{'s' if threads > 1 else ' '}"
+    return f"{model():11} {task:6} batch {B:3}  {threads} thread{'s' if threads > 1 else ' '}"
 
 
 def compare(task, B, threads, rounds, seconds):
@@ -198,6 +233,7 @@ def memory(B, threads):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--model", choices=MODELS, help="default: kmerl")
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--threads", type=int, nargs="+", default=None, help="default: 1 and all processors")
     parser.add_argument("--rounds", type=int, default=7)
@@ -205,6 +241,8 @@ def main(arguments=None):
     parser.add_argument("--memory-batch", type=int, default=512, help="0: no measurement of memory")
     parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds; one thread only")
     given = parser.parse_args(arguments)
+    if given.model:
+        os.environ["KMERL_BENCH_MODEL"] = given.model  # for the workers
     if given.cpu_time:
         os.environ["KMERL_BENCH_CPU_TIME"] = "1"  # for the workers
         given.threads = [1]

@@ -164,7 +164,8 @@ class Config:
         How a batch is cut up for summing gradients: part of what is computed, to the last bit, on any
         number of threads.
     memory_mb : int
-        Activations kept between the sweeps in MB; what does not fit is computed again. Changes no bit.
+        Activations kept between the sweeps in MB; what does not fit is computed again (ResNet-18 keeps 9 of 20 MB a
+        recording in any case). Changes no bit.
     """
 
     encoder: str = "vit"

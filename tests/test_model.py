@@ -372,6 +372,56 @@ def test_class_order_never_matters(core64):
     assert all(np.abs(da[name] - db[name]).max() < 1e-11 for name in da)
 
 
+def test_resnet_sees_recordings_apart_in_evaluation_and_together_in_training(core64):
+    config = configuration(**OPTIONS["resnet"])
+    model, batch = build(core64, config), batch_for(core64, config, B=7)
+    together = forward(model, batch)
+    for group in ([3], [6, 0, 2], [5, 5], list(range(6, -1, -1))):
+        alone = forward(model, subset(batch, group))
+        for name in ("ecg", "text", "features"):
+            assert (alone[name] == together[name][group]).all(), f"{name} of {group}"
+    start, stop = batch["offset"][2:4]
+    other = dict(batch, patches=batch["patches"].copy())
+    other["patches"][start:stop] *= -1
+    assert (forward(model, other)["features"] == together["features"]).all(1).tolist() == [True] * 2 + [False] + [True] * 4
+    assert model.loss_and_gradients(batch)[0] != model.loss_and_gradients(other)[0]
+
+
+def test_resnet_pads_with_zeros(core64):
+    """Segments that a batch leaves out are segments of zeros: a shorter recording, or a masked one."""
+    config = configuration(**OPTIONS["resnet"])
+    model, batch = build(core64, config), batch_for(core64, config)
+    M, P = round(config["fs"] * config["seconds"]) // config["segment_samples"], config["segment_samples"]
+    whole = dict(
+        batch,
+        patches=np.zeros((6 * M, 12 * P)),
+        lead=np.zeros(6 * M, np.int32),
+        segment=np.tile(np.arange(M, dtype=np.int32), 6),
+        offset=M * np.arange(7, dtype=np.int32),
+    )
+    for b in range(6):
+        for t in range(batch["offset"][b], batch["offset"][b + 1]):
+            whole["patches"][b * M + batch["segment"][t]] = batch["patches"][t]
+    assert same_bits(forward(model, whole), forward(model, batch))
+    (a, da), (b, db) = model.loss_and_gradients(whole), model.loss_and_gradients(batch)
+    assert a == b and same_bits(da, db)
+
+
+def test_resnet_running_statistics_follow_the_batch(core64):
+    config = configuration(**OPTIONS["resnet"])
+    model, batch = build(core64, config), batch_for(core64, config)
+    before = model.statistics()
+    core64.Optimiser(model).step(batch, 0.0)
+    x = model_twin.signals(config, batch)
+    p = model_cases.parameters(config)
+    out = np.concatenate([model_twin.twins.conv_forward(one, p["encoder.stem.weight"], 2) for one in x])
+    after = model.statistics()
+    for name, value in (("mean", out.mean(0)), ("var", out.var(0, ddof=1))):
+        name = f"encoder.stem.norm.running_{name}"
+        assert relative_error(after[name], 0.9 * before[name] + 0.1 * value) < 1e-12
+    assert all((after[name] != before[name]).any() for name in before)
+
+
 @pytest.mark.parametrize("isolated", [0, 1])
 def test_other_classes_matter_unless_queries_are_isolated(core64, isolated):
     config = configuration(isolate_queries=isolated)
@@ -431,9 +481,17 @@ def test_a_masked_token_equals_an_absent_one(core64):
     assert relative_error(forward(build(core64, config), packed)["features"][0], z_e[~masked].mean(0)) < 1e-12
 
 
-def test_threads_change_no_bit(either):
+MODELS = {
+    "kmerl": dict(dropout=0.2, lanes=5, span_recordings=3),
+    "merl-vit": dict(OPTIONS["merl-vit"], unimodal_dropout=0.2, lanes=5),
+    "resnet": dict(OPTIONS["resnet"], unimodal_dropout=0.2, lanes=5),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_threads_change_no_bit(either, kind):
     """Spans go to lanes by their number, not by the thread that takes them."""
-    config = configuration(dropout=0.2, lanes=5, span_recordings=3)
+    config = configuration(**MODELS[kind])
     batch = batch_for(either, config, B=24)
     model = build(either, config)
     losses, gradients = model.loss_and_gradients(batch, threads=1)
@@ -442,6 +500,16 @@ def test_threads_change_no_bit(either):
         again, gradients_again = model.loss_and_gradients(batch, threads=threads)
         assert again == losses and same_bits(gradients_again, gradients), threads
         assert same_bits(forward(model, batch, threads=threads), answer), threads
+
+
+def test_memory_budget_changes_no_bit_of_resnet(either):
+    """0: every recording's convolutions but the first's are computed again; 3 MiB: those of some."""
+    results = []
+    for megabytes in (1024, 3, 0):
+        config = configuration(**dict(OPTIONS["resnet"], memory_mb=megabytes))
+        results.append(build(either, config).loss_and_gradients(batch_for(either, config, B=9)))
+    assert results[0][0] == results[1][0] == results[2][0]
+    assert same_bits(results[0][1], results[1][1]) and same_bits(results[0][1], results[2][1])
 
 
 def test_memory_budget_changes_no_bit(either):

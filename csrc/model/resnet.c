@@ -99,15 +99,23 @@ static void layout_training(km_resnet *r, km_arena *arena, const km_config *c, i
         r->norms[k].var = km_arena_reals(arena, n);
         r->norms[k].total = km_arena_take(arena, 2 * n, sizeof(double));
     }
+    size_t budget = (size_t)c->memory_mb << 20, start = arena->used;
+    int again = 0;
     for (int b = 0; b < B; b++) {
         km_resnet_maps *m = maps != NULL ? &maps[b] : &one;
+        km_real *place[3] = {NULL, NULL, NULL};
+        for (int i = 0; again && i < 3; i++)
+            place[i] = km_arena_reals(arena, largest);
         for (int k = 0; k < KM_RESNET_CONVS; k++)
-            m->x[k] = km_arena_reals(arena, map_size(k, c));
+            m->x[k] = again ? place[(k + 2) % 3] : km_arena_reals(arena, map_size(k, c));
+        m->again = again;
         m->y[0] = km_arena_reals(arena, map_size(0, c));
         for (int i = 0; i < LAST; i++)
             m->y[i + 1] = km_arena_reals(arena, map_size(second_of(i), c));
         m->dy = km_arena_reals(arena, largest);
         m->other = km_arena_reals(arena, largest);
+        size_t each = (arena->used - start) / (size_t)(b + 1);
+        again = again || arena->used - start + each > budget;
     }
     r->maps = maps;
     r->B = B;
@@ -267,6 +275,22 @@ static void finish(const sweep *s, km_resnet_maps *m, km_resnet_worker *t, int b
     norm(m->y[block + 1], m->x[k], k, &n[k], residual, 1, s->w, s->c, s->o);
 }
 
+/* The convolutions of a block (or, block -1, of the stem) from what goes into it, where they were not kept. */
+static void convolve_again(const sweep *s, km_resnet_maps *m, km_resnet_worker *t, int b, int block)
+{
+    if (block < 0) {
+        unpack(t->signal, s->batch, b, s->c);
+        convolve(m->x[0], t->columns, t->signal, 0, s->w, s->c, s->o);
+        return;
+    }
+    int first = first_of(block), second = second_of(block), shortcut = shortcut_of(block);
+    convolve(m->x[first], t->columns, m->y[block], first, s->w, s->c, s->o);
+    norm(t->a, m->x[first], first, &s->r->norms[first], NULL, 1, s->w, s->c, s->o);
+    convolve(m->x[second], t->columns, t->a, second, s->w, s->c, s->o);
+    if (has_shortcut(block))
+        convolve(m->x[shortcut], t->columns, m->y[block], shortcut, s->w, s->c, s->o);
+}
+
 static void convolve_first(void *pointer, int b, int thread)
 {
     sweep *s = pointer;
@@ -416,6 +440,8 @@ static void first_backward(void *pointer, int lane, int thread)
         }
         m->other = m->dy;
         m->dy = dx;
+        if (m->again)
+            convolve_again(s, m, t, b, s->block - 1);
         open_block(s, m, b, s->block - 1);
     }
 }

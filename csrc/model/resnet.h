@@ -12,7 +12,9 @@
  * shorter or masked recording lacks, and leads that it lacks, are 0.
  *
  * Memory of training: for each recording every convolution's output and every block's, 29 maps of 0.64 MB at 5000
- * samples, and two of gradients: 20 MB, or 10 GB for a batch of 512.                                                 */
+ * samples, and two of gradients: 20 MB, as long as memory_mb holds them. The other recordings keep the blocks' outputs,
+ * and their convolutions share three places and are computed again in the backward pass, to the same bits: 14 maps, 9 MB,
+ * for a third more work. A batch of 512 takes 10 GB with all kept, 5 GB with memory_mb=1024.                          */
 #ifndef KM_RESNET_H
 #define KM_RESNET_H
 
@@ -26,6 +28,7 @@ typedef struct km_resnet_maps {             /* of one recording in training     
     km_real *x[KM_RESNET_CONVS];            /* (T, N)  a convolution's output                      */
     km_real *y[1 + KM_RESNET_BLOCKS];       /* (T, N)  the stem's and each block's                 */
     km_real *dy, *other;                    /* the gradient of y, and a place for the next         */
+    int again;                              /* 1: x is that of one block at a time                 */
 } km_resnet_maps;
 
 typedef struct km_resnet_norm {             /* of one convolution, over the batch                  */
