@@ -12,9 +12,9 @@
  * shorter or masked recording lacks, and leads that it lacks, are 0.
  *
  * Memory of training: for each recording every convolution's output and every block's, 29 maps of 0.64 MB at 5000
- * samples, and two of gradients: 20 MB, as long as memory_mb holds them. The other recordings keep the blocks' outputs,
- * and their convolutions share three places and are computed again in the backward pass, to the same bits: 14 maps, 9 MB,
- * for a third more work. A batch of 512 takes 10 GB with all kept, 5 GB with memory_mb=1024.                          */
+ * samples, and two of gradients: 20 MB, as long as memory_mb holds them. The other recordings keep the blocks' outputs;
+ * their convolutions share three places and are computed again in the backward pass, to the same bits: 14 maps, 9 MB,
+ * for a third more work. A batch of 512 takes 10 GB with all kept, 5 GB with memory_mb=1024.                         */
 #ifndef KM_RESNET_H
 #define KM_RESNET_H
 

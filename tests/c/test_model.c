@@ -133,6 +133,65 @@ static void test_gradients(void)
     }
 }
 
+/* ResNet-18, and the encoder alone, both ways: the same bits on one thread and three, whatever memory_mb holds. */
+static void test_resnet(void)
+{
+    static km_real patches[20 * KM_LEADS * P], dfeatures[B * 512];
+    data d;
+    km_batch batch = batch_of(&d);
+    km_rng rng;
+    km_rng_open(&rng, 2, KM_STREAM_INIT, 0, 0);
+    for (size_t i = 0; i < sizeof patches / sizeof *patches; i++)
+        patches[i] = (km_real)km_rng_normal(&rng);
+    for (size_t i = 0; i < sizeof dfeatures / sizeof *dfeatures; i++)
+        dfeatures[i] = (km_real)km_rng_normal(&rng);
+    memset(d.lead, 0, sizeof d.lead);
+    batch.patches = patches;
+
+    km_config c = small();
+    c.encoder = KM_RESNET18;
+    c.tokenisation = KM_AGNOSTIC_TOKENS;
+    c.lead_embedding = c.temporal_embedding = 0;
+    c.width = 512;
+    c.depth = c.heads = c.mlp_width = 0;
+    c.projection_width = 64;
+    c.projection_norm = KM_NORM_NONE;
+    c.query_weight = 0;
+    c.unimodal_weight = 1;
+    c.unimodal_dropout = 0.2;
+    km_losses one, other;
+    km_real *first = gradients(&c, &batch, 1, &one);
+    c.memory_mb = 0;
+    km_real *second = gradients(&c, &batch, 3, &other);
+    CHECK(one.total == other.total && isfinite(one.total) && one.unimodal > 0);
+
+    km_model *model;
+    km_error err = {0};
+    km_step step = {2, 1, 1, 0};
+    const km_real *features;
+    CHECK(km_model_create(&model, &c, &err) == KM_OK);
+    const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
+    for (int i = 0; i < layout->count; i++) {
+        const km_tensor *t = &layout->tensors[i];
+        CHECK(memcmp(first + t->offset, second + t->offset, t->count * sizeof(km_real)) == 0);
+    }
+    CHECK(km_model_forward(model, &features, &batch, &step, &err) == KM_OK);
+    km_model_backward(model, dfeatures, &batch, &step);
+    for (int i = 0; i < layout->count; i++) {
+        const km_tensor *t = &layout->tensors[i];
+        double square = 0;
+        for (size_t k = 0; k < t->count; k++)
+            square += fabs((double)km_model_data(model, KM_GRADIENTS)[t->offset + k]);
+        CHECK(isfinite(square) && (square > 0) == (strncmp(t->name, "encoder.", 8) == 0));
+    }
+    km_real ecg[B * 64];
+    km_outputs outputs = {NULL, NULL, ecg, NULL, NULL};
+    CHECK(km_model_evaluate(model, &outputs, &batch, NULL, 3, &err) == KM_OK);
+    km_model_free(model);
+    free(first);
+    free(second);
+}
+
 static void test_evaluation_does_not_see_the_batch(void)
 {
     data d;
@@ -297,6 +356,7 @@ static void test_training_goes_on_where_it_stopped(void)
 int main(void)
 {
     test_gradients();
+    test_resnet();
     test_evaluation_does_not_see_the_batch();
     test_bad_batches_are_refused();
     test_training_goes_on_where_it_stopped();
