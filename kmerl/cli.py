@@ -706,6 +706,12 @@ def _evaluate_options(parser):
     )
     add("--sweep", action="store_true", help="the first 1, 2, ... 12 leads, and each single one")
     add(
+        "--order",
+        metavar="NAMES",
+        type=_order,
+        help="in which a sweep adds leads: paper (default), clinical, mimic, or lead names",
+    )
+    add(
         "--method",
         choices=("zero-shot", "linear-probe"),
         default="zero-shot",
@@ -714,6 +720,15 @@ def _evaluate_options(parser):
     add("--fraction", metavar="F", type=float, help="of the training recordings, of a probe (default: 1; sweep: 0.01)")
     add("--seeds", metavar="N", type=int, help="repeat a probe N times: mean and standard deviation")
     add(
+        "--score",
+        choices=("probability", "cosine", "mean"),
+        help="of zero-shot: the query network's (default), the cosine in contrast space, or both averaged",
+    )
+    add("--prompts", metavar="JSON", help="for the cosine: {class or code: text}, in place of the class names")
+    add("--untrained", metavar="N", type=int, help="untrained models beside zero-shot (default: 5; 0: none)")
+    add("--seen", metavar="C", type=float, help="cosine above which a class counts as seen (default: 0.95)")
+    add("--compare", metavar="REPORT.json", help="a report made with --out: differences, with p values")
+    add(
         "--part",
         choices=("test", "validation", "train", "all"),
         help="default: test; all where there is none",
@@ -721,8 +736,13 @@ def _evaluate_options(parser):
     add("--resamples", metavar="N", type=int, default=1000, help="of the bootstrap (default: 1000)")
     add("--seed", metavar="N", type=int, default=0, help="of the bootstrap (default: 0)")
     add(
-        "--out", metavar="FILE", action="append", default=[], help=".json, .md, .csv (scores) or .png; repeat"
+        "--out",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help=".json, .md, .csv (scores), .html (a page with pictures) or .png; repeat",
     )
+    add("--html", metavar="FILE", help="the same as --out FILE.html")
     add("--json", action="store_true", help="print JSON")
     _add_quiet(parser)
 
@@ -731,36 +751,78 @@ def _evaluate(arguments):
     """Ask a model for every class of a labelled data set, or train a linear probe, and measure, with intervals over
     patients."""
     from kmerl import evaluate
+    from kmerl import report as reports
 
+    refuse = arguments.parser.error
+    if arguments.html is not None:
+        if not arguments.html.lower().endswith((".html", ".htm")):
+            refuse(f"--html {arguments.html}: expected a name that ends in .html")
+        arguments.out = [*arguments.out, arguments.html]
     for path in arguments.out:
-        if not path.lower().endswith((".json", ".md", ".csv", *PICTURES)):
-            arguments.parser.error(f"--out {path}: expected .json, .md, .csv, .png, .pdf or .svg")
-        if path.lower().endswith(".csv") and arguments.sweep:
-            arguments.parser.error(f"--out {path}: scores are written without --sweep only")
-    probe = {name: getattr(arguments, name) for name in ("fraction", "seeds") if getattr(arguments, name) is not None}
-    if probe and arguments.method == "zero-shot":
-        arguments.parser.error(f"--{next(iter(probe))} goes with --method linear-probe")
+        if not path.lower().endswith((".json", ".md", ".csv", ".html", ".htm", *PICTURES)):
+            refuse(f"--out {path}: expected .json, .md, .csv, .html, .png, .pdf or .svg")
+    probing = arguments.method == "linear-probe"
+    own = {name: getattr(arguments, name) for name in ("fraction", "seeds", "score", "prompts", "untrained", "seen")}
+    own = {name: value for name, value in own.items() if value is not None}
+    for name in own:
+        if (name in ("fraction", "seeds")) != probing:
+            refuse(f"--{name} goes with --method {'zero-shot' if probing else 'linear-probe'}")
+    if arguments.order is not None and not arguments.sweep:
+        refuse("--order goes with --sweep; --leads takes names")
+    if arguments.compare is not None and arguments.sweep:
+        refuse("--compare goes without --sweep")
+    other = reports.load(arguments.compare) if arguments.compare is not None else None
+    if "prompts" in own:
+        own["prompts"] = _prompts(own["prompts"])
     model, dataset = _model(arguments), _dataset(arguments)
-    options = {**probe, **{name: getattr(arguments, name) for name in ("part", "resamples", "seed")}}
+    options = {**own, **{name: getattr(arguments, name) for name in ("part", "resamples", "seed")}}
     options["progress"] = not arguments.quiet
     if arguments.sweep:
-        method = arguments.method.replace("-", "_")
-        found = evaluate.lead_sweep(model, dataset, method=method, single=True, **options)
-    elif arguments.method == "linear-probe":
+        options |= {"method": arguments.method.replace("-", "_"), "order": arguments.order or "paper", "single": True}
+        found = evaluate.lead_sweep(model, dataset, **options)
+    elif probing:
         found = evaluate.linear_probe(model, dataset, leads=arguments.leads, **options)
     else:
         found = evaluate.zero_shot(model, dataset, arguments.leads, **options)
-    print(found.to_json().rstrip() if arguments.json else found.table())
+    compared = found.compare(other) if other is not None else None
+    if arguments.json:
+        print((found if compared is None else compared).to_json().rstrip())
+    else:
+        print(found.table())
+        if compared is not None:
+            print("", compared.table(), sep="\n")
     for path in arguments.out:
-        if path.lower().endswith(PICTURES):
-            _save(found.plot(), path)
-        else:
-            write = {".json": found.to_json, ".md": found.to_markdown}.get(pathlib.Path(path).suffix.lower())
-            (write or found.to_csv)(path)
+        _write_report(found, path)
     if not arguments.json:
         for path in arguments.out:
             _say(f"wrote {path}")
         _next("evaluate", arguments.checkpoint, arguments.folder, *([] if arguments.sweep else ["--sweep"]))
+
+
+def _write_report(found, path):
+    ending = pathlib.Path(path).suffix.lower()
+    if ending in PICTURES:
+        _save(found.plot(), path)
+    elif ending == ".json":
+        found.to_json(path, scores=True)
+    else:
+        {".md": found.to_markdown, ".csv": found.to_csv}.get(ending, found.to_html)(path)
+
+
+def _prompts(path):
+    """Texts for classes, from a JSON file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON file: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError(f"{path}: expected one object of a text for each class")
+    return found
+
+
+def _order(text):
+    return text if text in ("paper", "clinical", "mimic") else _names(text)
 
 
 def _dataset(arguments):

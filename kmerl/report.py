@@ -320,9 +320,9 @@ class Report:
                 lines += [*_markdown_table(*extra), ""]
         return _write(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
 
-    def to_dict(self):
-        """Everything but scores and labels, of plain Python types."""
-        return {
+    def to_dict(self, scores=False):
+        """Everything, each recording's scores and labels only if asked for, of plain Python types."""
+        found = {
             "evaluation": self.evaluation,
             "dataset": self.dataset,
             "part": self.part,
@@ -339,7 +339,10 @@ class Report:
             "support": self.support,
             "metrics": self.metrics,
             "seeds": self.seeds,
-            "beside": {name: found.to_dict() for name, found in self.beside.items()},
+            "beside": {
+                name: other.to_dict(scores) if isinstance(other, Report) else other.to_dict()
+                for name, other in self.beside.items()
+            },
             "seen": self.seen,
             "undefined": self.undefined,
             "thresholds": self.thresholds,
@@ -348,6 +351,15 @@ class Report:
             "skipped": [{"record": name, "reason": reason} for name, reason in self.skipped],
             "notes": self.notes,
         }
+        if scores:
+            # str of a float32 is the shortest text that reads back as the same float32.
+            found["rows"] = [
+                [record, patient, [float(str(p)) for p in row], labels.tolist()]
+                for record, patient, row, labels in zip(
+                    self.records, self.patients, self.scores, self.labels, strict=True
+                )
+            ]
+        return found
 
     def to_json(self, path=None, *, scores=False):
         """`to_dict` as JSON (NaN is null); written to `path` where one is given.
@@ -361,16 +373,7 @@ class Report:
         -------
         str
         """
-        found = self.to_dict()
-        if scores:
-            # str of a float32 is the shortest text that reads back as the same float32.
-            found["rows"] = [
-                [record, patient, [float(str(p)) for p in row], labels.tolist()]
-                for record, patient, row, labels in zip(
-                    self.records, self.patients, self.scores, self.labels, strict=True
-                )
-            ]
-        return _write(path, _json(found))
+        return _write(path, _json(self.to_dict(scores)))
 
     def compare(self, other, metric="roc_auc", *, resamples=None, seed=None):
         """Is this result better than another one on the same recordings? `kmerl.metrics.paired_bootstrap`.
@@ -662,24 +665,25 @@ def load(path):
 
 
 def _revived(found):
-    """A report of what `Report.to_dict` gave, with rows or without."""
-    found = {name: _numbers(value) if name in ("metrics", "seeds", "seen", "thresholds") else value
-             for name, value in found.items()}
-    rows, classes = found.pop("rows", []), found["classes"]
+    """A report of what ``Report.to_dict(scores=True)`` gave."""
+    for name in ("metrics", "seeds", "seen", "thresholds"):
+        if found[name] is not None:
+            found[name] = _numbers(found[name])
+    rows, classes = found.pop("rows"), found["classes"]
     beside = {
         name: _revived(other) if "evaluation" in other else Figures(**_numbers(other))
         for name, other in found.pop("beside").items()
     }
     for name in ("recordings", "patients"):
         del found[name]
-    version = found.pop("kmerl")
     shape = (len(rows), len(classes))
     labels = np.array([row[3] for row in rows]).reshape(shape)
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels other than 0 and 1")
+    found["version"] = found.pop("kmerl")
+    found["skipped"] = [(row["record"], row["reason"]) for row in found["skipped"]]
     return Report(
-        **{**found, "skipped": [(row["record"], row["reason"]) for row in found["skipped"]]},
-        version=version,
+        **found,
         scores=np.array([row[2] for row in rows], np.float32).reshape(shape),
         labels=labels.astype(np.uint8),
         records=[str(row[0]) for row in rows],
@@ -936,24 +940,24 @@ class Sweep:
         lines = [f"## {self._title()}", "", *_markdown_table(*self._rows())]
         return _write(path, "\n".join(lines + [""] + [f"- {remark}" for remark in first._remarks()]) + "\n")
 
-    def to_dict(self):
-        """Everything but scores and labels, of plain Python types."""
+    def to_dict(self, scores=False):
+        """Everything, scores and labels only if asked for, of plain Python types."""
         return {
             "evaluation": "lead_sweep",
             "order": self.order,
             "k": self.k,
-            "reports": [report.to_dict() for report in self.reports],
-            "single": {lead: report.to_dict() for lead, report in self.single.items()},
+            "reports": [report.to_dict(scores) for report in self.reports],
+            "single": {lead: report.to_dict(scores) for lead, report in self.single.items()},
         }
 
-    def to_json(self, path=None):
-        """`to_dict` as JSON (NaN is null); written to `path` where one is given.
+    def to_json(self, path=None, *, scores=False):
+        """`to_dict` as JSON (NaN is null), with `scores` as in `Report.to_json`; written to `path` where one is given.
 
         Returns
         -------
         str
         """
-        return _write(path, _json(self.to_dict()))
+        return _write(path, _json(self.to_dict(scores)))
 
     def to_csv(self, path=None):
         """A line for each set of leads: its macro averages with intervals; written to `path` where one is given.

@@ -130,7 +130,6 @@ def test_every_verb_has_help(run, verb):
         ("plot r --class a", "--checkpoint and --class go together"),
         ("plot r --out r.gif", "--out r.gif: expected .png, .pdf or .svg"),
         ("evaluate c f --out r.txt", "--out r.txt: expected .json"),
-        ("evaluate c f --sweep --out r.csv", "scores are written without --sweep only"),
     ],
 )
 def test_wrong_usage(run, words, message):
@@ -419,12 +418,14 @@ def test_evaluate(run, folder, model):
 
 def test_evaluate_json_and_files(run, folder, model):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    files = "--out r.json --out r.md --out r.csv --out r.PNG"
+    files = "--out r.json --out r.md --out r.csv --out r.PNG --html r.html"
     result = run(f"evaluate best.safetensors mine --json -q --resamples 20 --leads V1,II {files}")
     assert result.code == 0, result.err
     data = json.loads(result.out)
     assert data["leads"] == ["V1", "II"] and data["recordings"] == 8
-    assert json.loads((folder / "r.json").read_text()) == data
+    kept = json.loads((folder / "r.json").read_text())
+    assert len(kept.pop("rows")) == 8 and kept == data
+    assert (folder / "r.html").read_text().startswith("<!DOCTYPE html>")
     assert (folder / "r.md").read_text().startswith("## Zero-shot: mine")
     rows = list(csv.reader(open(folder / "r.csv", newline="")))
     assert rows[0] == ["record", "patient", "atrial fibrillation", "normal ecg",
@@ -438,6 +439,62 @@ def test_evaluate_sweep(run, folder, model):
     assert result.code == 0, result.err
     assert sum(line.startswith("I ") for line in result.lines) == 13  # k = 1 to 12, and lead I alone
     assert result.lines[-1] == "next: kmerl evaluate best.safetensors mine"
+
+
+def test_evaluate_in_another_order(run, folder, model):
+    result = run("evaluate best.safetensors mine --sweep --order V6,I,II -q --resamples 20 --out s.csv")
+    assert result.code == 0, result.err
+    assert sum(line.startswith("V6 I II ") for line in result.lines) == 1
+    assert len((folder / "s.csv").read_text().splitlines()) == 1 + 3 + 3
+
+
+def test_evaluate_compares(run, folder, model):
+    assert run("evaluate best.safetensors mine --leads 1 --out one.json -q --resamples 20").code == 0
+    result = run("evaluate best.safetensors mine --compare one.json -q --resamples 20")
+    assert result.code == 0, result.err
+    at = result.lines.index("Comparison: mine")
+    assert result.lines[at + 2].split() == ["class", "difference", "of", "AUROC", "95", "%", "p"]
+    assert any(line.startswith("macro average") and "+0.000" in line for line in result.lines[at:])
+    assert json.loads(run("evaluate best.safetensors mine --compare one.json -q --json --resamples 9").out)["p_value"]
+    (folder / "bad.json").write_text("{")
+    result = run("evaluate best.safetensors mine --compare bad.json -q")
+    assert result.code == 1 and "bad.json is no JSON file" in result.err
+    result = run("evaluate best.safetensors mine --compare none.json -q")
+    assert result.code == 1 and "none.json" in result.err
+
+
+def test_evaluate_by_cosine(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kmerl.KMERL(**TINY).initialize(384).save("tiny.safetensors")
+    write_folder(tmp_path / "mine", [f"r{i},p{i // 2},test,{i % 2},{i % 3 // 2}" for i in range(6)])
+    verb = "evaluate tiny.safetensors mine --encoder sample -q --resamples 20 --leads 2"
+    result = run(f"{verb} --score mean --untrained 2")
+    assert result.code == 0, result.err
+    assert any("score mean" in line for line in result.lines)
+    assert any(line.startswith("untrained model") and "2 initialisations" in line for line in result.lines)
+    (tmp_path / "p.json").write_text(json.dumps({"atrial fibrillation": "sinus rhythm", "normal ecg": "normal ecg"}))
+    result = run(f"{verb} --score cosine --untrained 0 --prompts p.json")
+    assert result.code == 0, result.err
+    assert any("prompts 2 texts, " in line for line in result.lines)
+    (tmp_path / "p.json").write_text("[]")
+    result = run(f"{verb} --score cosine --prompts p.json")
+    assert result.code == 1 and "p.json: expected one object of a text for each class" in result.err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--html r.pdf", "--html r.pdf: expected a name that ends in .html"),
+        ("--out r.txt", "--out r.txt: expected .json, .md, .csv, .html"),
+        ("--order paper", "--order goes with --sweep"),
+        ("--sweep --compare r.json", "--compare goes without --sweep"),
+        ("--method linear-probe --score cosine", "--score goes with --method zero-shot"),
+        ("--method linear-probe --untrained 3", "--untrained goes with --method zero-shot"),
+    ],
+)
+def test_evaluate_options_that_do_not_go_together(run, folder, model, options, message):
+    result = run(f"evaluate best.safetensors mine {options}")
+    assert result.code == 2 and message in result.err
 
 
 def test_evaluate_by_probe(run, tmp_path, monkeypatch):

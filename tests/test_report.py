@@ -1,12 +1,15 @@
 """Reports of any evaluation: what stands beside a result, repetitions, files."""
 
+import base64
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from kmerl import metrics as _metrics
 from kmerl import report as reports
 from kmerl.report import RANDOM, UNTRAINED, Figures, measure, over_seeds
 
@@ -95,3 +98,190 @@ def test_scores_that_only_rank_have_no_calibration():
 def test_scores_must_be_numbers():
     with pytest.raises(ValueError, match="p holds nan"):
         example(signal=np.nan)
+
+
+# ---- Pages and pictures ----
+
+
+@pytest.fixture
+def pictures():
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    yield matplotlib
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
+def full(**options):
+    quoted = Figures(metrics={"roc_auc": {"macro": 0.8, "low": math.nan, "high": math.nan}}, quoted="A <paper>")
+    found = example(1, beside={RANDOM: example(2, signal=0), "theirs": quoted}, **options)
+    found.skipped = [("r99", "fails its <checksum>")]
+    return found
+
+
+def test_a_page_stands_alone_and_is_the_same_each_time(pictures, tmp_path):
+    page = full().to_html(tmp_path / "r.html")
+    pictures.rcParams.update({"font.size": 30, "svg.hashsalt": "other", "lines.linewidth": 9})
+    try:
+        assert full().to_html() == page == (tmp_path / "r.html").read_text()
+    finally:
+        pictures.rcdefaults()
+    assert page.startswith("<!DOCTYPE html>") and page.endswith("</html>\n")
+    assert "<script" not in page and "http" not in re.sub(r"base64,[^\"]*", "", page)
+    images = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)
+    assert len(images) == 6 == page.count("<img ") == page.count("alt=")
+    for image in images:
+        text = base64.b64decode(image).decode()
+        assert "<svg" in text and "<dc:date>" not in text and "<image" not in text
+        assert not re.search(r'href="(?!#)', text)
+    found = full()
+    for words in ("atrial fibrillation", "A &lt;paper&gt;", "fails its &lt;checksum&gt;", "Partial copy.", "random encoder",
+                  f"{found.metrics['roc_auc']['macro']:.3f}", "Not scored: 1 recordings", "20 recordings of 10 patients"):
+        assert words in page
+    assert page.count("<h1>") == 1 and page.count("<table>") == 2
+
+
+def test_each_picture_shows_what_it_should(pictures):
+    report = full()
+    curve = report.plot("roc").axes[0].lines[1]
+    x, y, _ = _metrics.roc_curve(report.labels[:, 0], report.scores[:, 0])
+    assert np.array_equal(curve.get_xdata(), x) and np.array_equal(curve.get_ydata(), y)
+    axes = report.plot("precision_recall").axes[0]
+    assert axes.lines[0].get_ydata()[0] == pytest.approx(report.support[CLASSES[0]] / 20)
+    assert "AUPRC " in axes.get_title(loc="left")
+    line = report.plot("reliability").axes[1].lines[1]
+    mean, share, count = _metrics.calibration_curve(report.labels[:, 1], report.scores[:, 1], bins=10)
+    assert np.array_equal(line.get_ydata(), share[count > 0]) and np.array_equal(line.get_xdata(), mean[count > 0])
+    assert {bar.get_width() for bar in report.plot("support").axes[0].patches} == set(report.support.values())
+    names = [tick.get_text() for tick in report.plot("beside").axes[0].get_yticklabels()]
+    assert names == ["theirs (quoted)", RANDOM, "this model"]
+    with pytest.raises(ValueError, match="kind is 'pie', expected one of classes, roc"):
+        report.plot("pie")
+
+
+def test_pictures_without_a_class_to_draw(pictures):
+    report = example()
+    report.undefined = list(CLASSES)
+    with pytest.raises(ValueError, match="no class has both outcomes"):
+        report.plot("roc")
+    assert "<h2>ROC</h2>" not in report.to_html() and "<h2>Support</h2>" in report.to_html()
+    assert "<h2>Reliability</h2>" not in example(probabilities=False).to_html()
+
+
+def test_page_and_picture_of_a_sweep(pictures):
+    each = [example(seed, evaluation="zero_shot") for seed in range(3)]
+    for report in each[:2]:
+        report.beside[UNTRAINED] = Figures(
+            metrics={"roc_auc": {"macro": 0.5, "low": 0.4, "high": 0.6}}, spread="95 % of 5 initialisations"
+        )
+    sweep = reports.Sweep([1, 2], each[:2], {"V1": each[2]}, ["I", "II"])
+    first, second = sweep.plot().axes
+    assert [line.get_ydata().tolist() for line in first.lines] == [
+        [r.metrics["roc_auc"]["macro"] for r in each[:2]], [0.5, 0.5]
+    ]
+    assert second.lines[-1].get_ydata()[0] == each[2].metrics["roc_auc"]["macro"]
+    page = sweep.to_html()
+    assert page == sweep.to_html() and page.count("<img ") == 2 and "untrained model, AUROC" in page
+    assert sweep.to_json(scores=True) != sweep.to_json() and "rows" in json.loads(sweep.to_json(scores=True))["reports"][0]
+
+
+# ---- Reading back and comparing ----
+
+
+def test_a_report_reads_back(tmp_path):
+    report = full(fraction=0.1)
+    report.seeds = over_seeds([report], [3])
+    report.to_json(tmp_path / "r.json", scores=True)
+    back = reports.load(tmp_path / "r.json")
+    assert back.to_json(scores=True) == report.to_json(scores=True) and back.table() == report.table()
+    assert np.array_equal(back.scores, report.scores) and back.scores.dtype == np.float32
+    assert back.records == report.records and back.skipped == report.skipped
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "is no JSON file"),
+        ("[" * 100_000, "is no JSON file"),
+        ("[1]", "is no report of kmerl"),
+        ('{"evaluation": "lead_sweep"}', "is no report of kmerl"),
+        (None, "holds no scores: expected a report written by to_json.path, scores=True"),
+        ('{"evaluation": "zero_shot", "rows": []}', "is a damaged report"),
+    ],
+)
+def test_bad_files(tmp_path, text, message):
+    path = tmp_path / "r.json"
+    path.write_text(example().to_json() if text is None else text)
+    with pytest.raises(ValueError, match=message):
+        reports.load(path)
+    with pytest.raises(FileNotFoundError):
+        reports.load(tmp_path / "none.json")
+
+
+def test_damaged_rows(tmp_path):
+    data = json.loads(example().to_json(scores=True))
+    for row, change in ((0, ["r1", "p", [0.5], [0, 1]]), (1, ["r1", "p", [0.5, 0.5], [0, 2]]), (2, ["r1"])):
+        rows = list(data["rows"])
+        rows[row] = change
+        (tmp_path / "r.json").write_text(json.dumps({**data, "rows": rows}))
+        with pytest.raises(ValueError, match="is a damaged report"):
+            reports.load(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("metric", _metrics.METRICS)
+def test_comparison_is_the_paired_bootstrap(metric):
+    first, second = example(1, signal=3.0), example(2, signal=0.0)
+    found = first.compare(second, metric)
+    threshold = tuple(list(r.thresholds.values()) for r in (first, second)) if metric == "f1" else None
+    expected = _metrics.paired_bootstrap(
+        first.labels, first.scores, second.scores, groups=first.patients, n=50, metric=metric, classes=CLASSES,
+        threshold=threshold,
+    )
+    assert found.found == expected and found.notes == []
+    assert found.found.difference == pytest.approx(
+        first.metrics[metric]["macro"] - second.metrics[metric]["macro"], abs=1e-12
+    )
+    assert f"{expected.difference:+.3f}" in found.table() and f"{expected.p_value:.3g}" in found.to_markdown()
+    data = json.loads(found.to_json())
+    assert data["p_value"] == expected.p_value and data["per_class"][CLASSES[0]] == expected.per_class[CLASSES[0]]
+
+
+def test_comparison_on_what_both_have():
+    first, second = example(1), example(2)
+    keep = [19, 3, 7, 12, 5]
+    second.records, second.patients = ([getattr(second, n)[i] for i in keep] for n in ("records", "patients"))
+    second.scores, second.labels = second.scores[keep, ::-1], second.labels[keep, ::-1]
+    second.classes = CLASSES[::-1]
+    found = first.compare(second, "brier", resamples=30, seed=2)
+    rows = sorted(keep)
+    expected = _metrics.paired_bootstrap(
+        first.labels[rows], first.scores[rows], example(2).scores[rows], n=30, seed=2, metric="brier",
+        groups=[first.patients[i] for i in rows], classes=CLASSES,
+    )
+    assert found.found == expected
+    assert found.notes == ["5 recordings in both, of 20 and 5: the others are left out"]
+
+
+def test_bad_comparisons():
+    report = example()
+    with pytest.raises(TypeError, match="other is str, expected a Report"):
+        report.compare("r.json")
+    for name, value, message in (
+        ("dataset", "another", "other is of another, this report of made"),
+        ("records", ["x"] * 20, "names two recordings alike"),
+        ("records", [f"x{i}" for i in range(20)], "share 0 recordings and 2 classes"),
+        ("classes", ["a", "b"], "share 20 recordings and 0 classes"),
+        ("labels", 1 - report.labels, "labels differ"),
+        ("patients", ["p"] * 20, "patients differ"),
+    ):
+        other = example()
+        setattr(other, name, value)
+        with pytest.raises(ValueError, match=message):
+            report.compare(other)
+    with pytest.raises(ValueError, match="metric is 'brier', which one report lacks"):
+        report.compare(example(probabilities=False), "brier")
+    one = example()
+    one.patients = ["p"] * 20
+    with pytest.raises(ValueError, match="groups holds one patient"):
+        one.compare(one)
