@@ -146,10 +146,7 @@ def _questions(store, heldout):
 
 def _untrained(model):
     """The same network as it is before training, with other parameters each time."""
-    for seed in range(INITIALISATIONS):
-        untrained = kmerl.KMERL(**{**model.get_params(), "seed": seed}).initialize(model.config_.text_width)
-        untrained.text_encoder = kmerl.sample_embeddings()
-        yield untrained
+    return [model.untrained(seed) for seed in range(INITIALISATIONS)]
 
 
 def _answers(model, records, classes, labels):

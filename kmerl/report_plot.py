@@ -72,8 +72,8 @@ def _short(name, letters=NARROW):
 
 def _small(report, classes, draw, xlabel, ylabel):
     """A small picture for each class, all on the same axes from 0 to 1."""
-    columns = min(COLUMNS, len(classes))
-    rows = math.ceil(len(classes) / columns)
+    rows = math.ceil(len(classes) / COLUMNS)
+    columns = math.ceil(len(classes) / rows)
     figure, axes = _figure(1.95 * columns + 0.5, 2.1 * rows + 0.4, rows, columns)
     for place, one in enumerate(axes.flat):
         if place >= len(classes):
@@ -92,6 +92,13 @@ def _small(report, classes, draw, xlabel, ylabel):
     return figure
 
 
+def _thin(x, y):
+    """A curve without the points that no eye can tell apart: areas are not simplified by matplotlib, as lines are."""
+    grid = np.round(400 * np.stack([x, y]))
+    keep = np.append(True, np.any(grid[:, 1:] != grid[:, :-1], axis=0))
+    return x[keep], y[keep]
+
+
 def _defined(report):
     found = [c for c in report.classes if c not in report.undefined]
     if not found:
@@ -105,7 +112,7 @@ def roc(report):
     def draw(axes, k):
         x, y, _ = _metrics.roc_curve(report.labels[:, k], report.scores[:, k])
         axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.7, linestyle=(0, (4, 3)))
-        axes.fill_between(x, y, color=PALE, alpha=0.35, linewidth=0)
+        axes.fill_between(*_thin(x, y), color=PALE, alpha=0.35, linewidth=0)
         axes.plot(x, y, color=BLUE, linewidth=1.2)
         return f"AUROC {report.metrics['roc_auc']['per_class'][report.classes[k]]:.3f}"
 
@@ -120,7 +127,7 @@ def precision_recall(report):
         share = report.support[report.classes[k]] / len(report.labels)
         axes.axhline(share, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)))
         x, y = np.concatenate([[0.0], recall]), np.concatenate([precision[:1], precision])
-        axes.fill_between(x, y, step="pre", color=PALE, alpha=0.35, linewidth=0)
+        axes.fill_between(*_thin(x, y), step="pre", color=PALE, alpha=0.35, linewidth=0)
         axes.step(x, y, where="pre", color=BLUE, linewidth=1.2)
         value = report.metrics["average_precision"]["per_class"][report.classes[k]]
         return f"AUPRC {value:.3f}, {report.support[report.classes[k]]:,} positive"
