@@ -285,3 +285,17 @@ def test_bad_comparisons():
     one.patients = ["p"] * 20
     with pytest.raises(ValueError, match="groups holds one patient"):
         one.compare(one)
+
+
+def test_one_class_and_one_patient(pictures):
+    rng = np.random.default_rng(0)
+    dataset = SimpleNamespace(
+        name="one", classes=["af"], labels=rng.integers(0, 2, (30, 1)), patients=["p"] * 30, paths=list("abc" * 10)
+    )
+    options = {"model": "", "leads": ["I"], "part": "test"}
+    report = measure("zero_shot", dataset, np.arange(30), rng.random((30, 1)), **options)
+    assert report.notes == ["one patient only: no intervals"] and math.isnan(report.metrics["roc_auc"]["low"])
+    assert report.metrics["roc_auc"]["macro"] == report.metrics["roc_auc"]["per_class"]["af"]
+    page = report.to_html()
+    assert page.count("<img ") == 5 and "One patient only: no intervals." in page and "nan" not in page.lower().split("<h2>")[1]
+    assert report.to_markdown().count("\n| ") == 3
