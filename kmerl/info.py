@@ -150,10 +150,14 @@ def _checkpoint(path):
 def _vocabulary(path):
     from kmerl.vocabulary import Vocabulary
 
-    names = list(Vocabulary.load(path))
+    vocabulary = Vocabulary.load(path)
+    names, aside = list(vocabulary), [entity.name for entity in vocabulary.aside]
     lines = [
         f"{path}: a vocabulary of {len(names):,} entities",
         ", ".join(names[:8] + ["..."] * (len(names) > 8)),
+        f"{len(vocabulary.superclass_names()):,} of them superclasses",
+        f"read with phrases {vocabulary.phrases.name} ({vocabulary.phrases.hash[:12]})",
+        *([f"taken out: {', '.join(aside[:8] + ['...'] * (len(aside) > 8))}"] if aside else []),
     ]
     return lines, ["label", "STORE", "--vocabulary", str(path)]
 
