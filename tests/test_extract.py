@@ -68,6 +68,17 @@ CASES = [
         {"atrial flutter": "hedged", "ventricular premature complex": "asserted"},
     ),
     ("BIVENTRICULAR HYPERTROPHY", {"biventricular hypertrophy": "asserted"}),
+    ("Linkshypertrophie? Sinusrhythmus", {"left ventricular hypertrophy": "hedged", "sinus rhythm": "asserted"}),
+    ("keine Perikarditiszeichen", {"pericarditis": "negated"}),
+    ("A.F. with L.B.B.B.", {"atrial fibrillation": "asserted", "left bundle branch block": "asserted"}),
+    (
+        "No acute infarct, old anterior infarct",
+        {"acute myocardial infarction": "negated", "old myocardial infarction": "asserted"},
+    ),
+    (
+        "Inferior ST-T changes - possible anterior injury",
+        {"inferior ST-T change": "asserted", "anterior injury": "hedged", "myocardial injury": "hedged"},
+    ),
 ]
 
 

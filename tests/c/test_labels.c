@@ -32,6 +32,8 @@ static km_lexicon *lexicon_for_tests(void)
         {"first + av block", {KM_PHRASE_ENTITY, 0, FIRST_DEGREE}},
         {"no", {KM_PHRASE_NEGATION, KM_SIDE_RIGHT, 0}},
         {"m\xF6glich", {KM_PHRASE_HEDGE, KM_SIDE_LEFT, 0}},
+        {"?", {KM_PHRASE_HEDGE, KM_SIDE_RIGHT, 0}},
+        {")?", {KM_PHRASE_HEDGE, KM_SIDE_LEFT, 0}},
         {"artifact", {KM_PHRASE_REMARK, 0, 0}},
         {"edit", {KM_PHRASE_TAIL, 0, 0}},
     };
@@ -98,6 +100,18 @@ int main(void)
     CHECK(km_labels_statements_get(labels, &statements) == 4);
     CHECK(statements[0].kind == KM_CLINICAL && statements[1].kind == KM_TECHNICAL);
     CHECK(statements[2].kind == KM_UNMATCHED && statements[3].kind == KM_TECHNICAL);
+
+    /* A compound of known words has the span of the whole; initials are one word; a question mark doubts the
+     * words it touches, else those that follow.                                                          */
+    CHECK(km_labels_read(labels, latin("Vorhofflimmernartifact"), &err) == KM_OK);
+    CHECK(km_labels_findings_get(labels, &findings) == 1);
+    check_finding(labels, 0, FIBRILLATION, KM_ASSERTED, 0, 22);
+    CHECK(km_labels_read(labels, latin("A.V. block, fibrillation? in AV block ?fibrillation"), &err) == KM_OK);
+    CHECK(km_labels_findings_get(labels, &findings) == 4);
+    check_finding(labels, 0, BLOCK, KM_ASSERTED, 0, 10);
+    check_finding(labels, 1, FIBRILLATION, KM_HEDGED, 12, 24);
+    check_finding(labels, 2, BLOCK, KM_ASSERTED, 29, 37);
+    check_finding(labels, 3, FIBRILLATION, KM_HEDGED, 39, 51);
 
     /* Every width of characters; nothing at all; every byte there is. */
     static const uint32_t wide[] = {0x1F600, 'a', 'v', '-', 'b', 'l', 'o', 'c', 'k', 0xD800};
