@@ -15,9 +15,10 @@ class Batch:
     Parameters
     ----------
     patches : array_like (T, P)
-        Normalised samples, one row a token; (T, 12 P) for lead-agnostic tokens.
+        Normalised samples, one row a token; (T, 12 P) for lead-agnostic tokens, lead after lead, absent ones 0.
+        ResNet-18 lays them side by side by `segment`, with zeros where there is none.
     lead : array_like (T,)
-        Canonical lead ids, 0 to 11 in the order I II III aVR aVL aVF V1-V6.
+        Canonical lead ids, 0 to 11 in the order I II III aVR aVL aVF V1-V6; 0 for lead-agnostic tokens.
     segment : array_like (T,)
         Which segment of the lead, 0 to M - 1.
     offset : array_like (B + 1,)
