@@ -116,6 +116,12 @@ def test_vit_tiny_with_the_defaults_of_the_specification(build):
     compare_all(build, config, B=4, Q=20, leads=(1, 2, 3))
 
 
+def test_merl_resnet_of_whole_recordings(build):
+    """Full size: 5000 samples, 313 positions, projections of 256."""
+    changes = dict(OPTIONS["resnet"], seconds=10.0, segment_samples=50, projection_width=256, text_width=48)
+    compare_all(build, dict(model_cases.DEFAULTS, **changes), B=3, Q=2)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
