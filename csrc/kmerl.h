@@ -7,7 +7,8 @@
  *             km_model_create       km_model_free         parameters, statistics, gradients, working memory
  *             km_classes_create     km_classes_free       a class set; needs its model, valid until parameters change
  *             km_optimiser_create   km_optimiser_free     AdamW's moments
- *             km_trainer_create     km_trainer_free       a run; borrows model and source
+ *             km_trainer_create     km_trainer_free       a run; borrows model, source and objective
+ *             km_head_create        km_head_free          what fine-tuning adds to a model
  *             (zeroed)              km_sampler_free       a batch's buffers; a batch is valid until the next one
  *             km_text_create        km_text_free          a text encoder
  * Borrowed  km_corpus and km_batch only point: whoever fills them keeps the memory. km_model_data points into
@@ -37,6 +38,7 @@
 #include "train/schedule.h"
 #include "train/optimiser.h"
 #include "train/trainer.h"
+#include "train/head.h"         /* fine-tuning: a linear head on the encoder                           */
 
 #include "simulate/simulate.h"  /* recordings that belong to no patient                                */
 #include "simulate/feed.h"      /* training on them                                                    */

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a labelled data set, with any leads (SPEC 9): zero-shot, and by a linear probe.
+"""Evaluation of a model on a labelled data set, with any leads (SPEC 9): zero-shot, by a linear probe, fine-tuned.
 
 A class is asked by its name. Every figure comes with a bootstrap
 interval over patients; what was left out is listed in the report.
@@ -11,13 +11,24 @@ import numpy as np
 
 from kmerl import _kmerl, scoring
 from kmerl import metrics as _metrics
+from kmerl.fine_tuning import fine_tune
 from kmerl.leads import LEADS, ORDERS, lead_ids
 from kmerl.model import KMERL
 from kmerl.probe import linear_probe, probes
 from kmerl.report import SHOWN, UNTRAINED, Figures, Report, Sweep, describe, measure, with_interval
 from kmerl.scoring import PAPER_ORDER, chosen_leads, name_of, whole
 
-__all__ = ["PAPER_ORDER", "SCORES", "Report", "Sweep", "lead_sweep", "linear_probe", "seen_classes", "zero_shot"]
+__all__ = [
+    "PAPER_ORDER",
+    "SCORES",
+    "Report",
+    "Sweep",
+    "fine_tune",
+    "lead_sweep",
+    "linear_probe",
+    "seen_classes",
+    "zero_shot",
+]
 
 # What a zero-shot score may be, and the `method` of `KMERL.predict_proba` that gives it.
 SCORES = {"probability": "query", "cosine": "cosine", "mean": "both"}

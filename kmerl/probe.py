@@ -13,6 +13,7 @@ __all__ = ["RANDOM_SEED", "linear_probe", "probes"]
 
 RANDOM_SEED = 2025  # of the random frozen encoder beside every probe
 REAL = np.dtype(_kmerl.build_info()["real"])
+SETTINGS = {"epochs": 100, "batch size": 16, "lr": 1e-3}  # Table 4
 OPTIMISER = {"warmup_steps": 5, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}  # Table 4; no weight decay
 
 
@@ -126,10 +127,9 @@ def probes(
     if not callable(getattr(model, "encode", None)):
         raise TypeError(f"model is {type(model).__name__}, expected a model with encode")
     epochs, batch_size = whole(epochs, "epochs"), whole(batch_size, "batch_size")
-    resamples, seeds = whole(resamples, "resamples"), _seeds(seed, seeds)
-    if isinstance(lr, bool) or not isinstance(lr, (int, float, np.number)) or not 0 < lr < np.inf:
-        raise ValueError(f"lr is {lr!r}, expected a number above 0")
-    parts, part, notes = _parts(dataset, fraction, part)
+    resamples, seeds = whole(resamples, "resamples"), seeds_of(seed, seeds)
+    lr = rate_of(lr)
+    parts, part, notes = parts_of(dataset, fraction, part)
     indices = np.unique(np.concatenate(list(parts.values())))
     encoders = {"this model": model}
     if callable(getattr(model, "untrained", None)):
@@ -144,17 +144,15 @@ def probes(
         indices,
         progress=progress,
     )
-    settings = {"epochs": epochs, "batch size": batch_size, "lr": float(lr)}
+    settings = {"epochs": epochs, "batch size": batch_size, "lr": lr}
     reports = []
     for leads, (features, reasons, fewer) in zip(lead_sets, found, strict=True):
-        probe = _Probe(dataset, parts, part, indices, reasons, leads)
-        about = notes + probe.notes
-        if fewer:
-            about.append(f"{fewer:,} recordings lack some of the {len(leads)} leads: used with those they have")
-        made = {}
+        recordings = Recordings(dataset, parts, part, indices, reasons, leads, fewer)
+        about, made = notes + recordings.notes, {}
         for (name, encoder), x in zip(encoders.items(), np.split(features, len(encoders), axis=1), strict=True):
-            fitted = probe.fit(x, seeds, best_test_epoch, settings, name if len(encoders) > 1 else "", progress)
-            made[name] = probe.measure(
+            fitted = fit_probes(recordings, x, seeds, settings, name, progress, best_test_epoch)
+            made[name] = recordings.measure(
+                "linear_probe",
                 fitted,
                 seeds,
                 resamples,
@@ -168,14 +166,14 @@ def probes(
         if RANDOM in made:
             report.beside = {RANDOM: made[RANDOM], **report.beside}
         reports.append(report)
-    _warn(reports)
+    warn_of(reports)
     return reports
 
 
-class _Probe:
-    """The recordings of one set of leads that can be used: fits and measures probes on their features."""
+class Recordings:
+    """Those of one set of leads that can be used, by part; what is trained on them is measured by them."""
 
-    def __init__(self, dataset, parts, part, indices, reasons, leads):
+    def __init__(self, dataset, parts, part, indices, reasons, leads, fewer):
         # indices rises; self.indices are those in it that can be used, self.rows their places.
         self.dataset, self.part, self.leads = dataset, part, leads
         known = {i: reason is None for i, reason in zip(indices.tolist(), reasons, strict=True)}
@@ -206,53 +204,22 @@ class _Probe:
             )
         elif blind:
             self.notes.append(f"the epoch was chosen without {', '.join(blind)}: one outcome only in validation")
+        if fewer:
+            self.notes.append(f"{fewer:,} recordings lack some of the {len(leads)} leads: used with those they have")
 
     def _one_outcome(self, name):
         labels = self.dataset.labels[self.indices[name]]
         single = labels.min(axis=0) == labels.max(axis=0)
         return [c for c, one in zip(self.dataset.classes, single, strict=True) if one]
 
-    def fit(self, features, seeds, watch, settings, name, progress):
-        """``(scores of the part, scores of validation, epoch, best macro AUROC of any epoch)`` for each seed."""
-        from kmerl.progress import Progress
-
-        x = {part: np.ascontiguousarray(features[rows], REAL) for part, rows in self.rows.items()}
-        y = {part: np.ascontiguousarray(self.dataset.labels[of], np.uint8) for part, of in self.indices.items()}
-        watched = self.part if watch else None
-        nothing = (x["train"][:0], y["train"][:0])
-        what = f"probe, {name}" if name else "probe"
-        with Progress(settings["epochs"], what, "epochs", show=progress) as bar:
-            weight, bias, epoch, _, others = _kmerl.probe_fit(
-                x["train"],
-                y["train"],
-                x["validation"],
-                y["validation"],
-                *((x[watched], y[watched]) if watch else nothing),
-                seeds=np.array(seeds, np.uint64),
-                epochs=settings["epochs"],
-                batch_size=settings["batch size"],
-                lr=settings["lr"],
-                threads=_kmerl.build_info()["threads"],
-                hook=lambda done: bar.update(1),
-                **OPTIMISER,
-            )
-        found = []
-        for w, b, e, other in zip(weight, bias, epoch, others, strict=True):
-            scores = {
-                part: _kmerl.sigmoid(_kmerl.probe_apply(x[part], w, b)) for part in {"validation", self.part}
-            }
-            best = float(np.nanmax(other)) if watch and not np.isnan(other).all() else np.nan
-            found.append((scores, int(e), best))
-        return found
-
-    def measure(self, fitted, seeds, resamples, seed, **fields):
-        """The report of the first seed, with what the others gave."""
+    def measure(self, evaluation, fitted, seeds, resamples, seed, **fields):
+        """The report of the first seed, with what the others gave; `fitted` as of `fit_probes`."""
         held, settings, notes = self.indices["validation"], fields.pop("settings"), fields.pop("notes")
         trained = self.indices["train"]
         reports = []
         for (scores, epoch, best), n in zip(fitted, [resamples] + [1] * (len(seeds) - 1), strict=True):
             report = measure(
-                "linear_probe",
+                evaluation,
                 self.dataset,
                 self.indices[self.part],
                 scores[self.part],
@@ -281,7 +248,40 @@ class _Probe:
         return reports[0]
 
 
-def _parts(dataset, fraction, part):
+def fit_probes(recordings, features, seeds, settings, name, progress, watch=False):
+    """``(scores of the part, scores of validation, epoch, best macro AUROC of any epoch)`` for each seed."""
+    from kmerl.progress import Progress
+
+    x = {part: np.ascontiguousarray(features[rows], REAL) for part, rows in recordings.rows.items()}
+    y = {part: np.ascontiguousarray(recordings.dataset.labels[of], np.uint8) for part, of in recordings.indices.items()}
+    watched = recordings.part if watch else None
+    nothing = (x["train"][:0], y["train"][:0])
+    with Progress(settings["epochs"], f"probe, {name}", "epochs", show=progress) as bar:
+        weight, bias, epoch, _, others = _kmerl.probe_fit(
+            x["train"],
+            y["train"],
+            x["validation"],
+            y["validation"],
+            *((x[watched], y[watched]) if watch else nothing),
+            seeds=np.array(seeds, np.uint64),
+            epochs=settings["epochs"],
+            batch_size=settings["batch size"],
+            lr=settings["lr"],
+            threads=_kmerl.build_info()["threads"],
+            hook=lambda done: bar.update(1),
+            **OPTIMISER,
+        )
+    found = []
+    for w, b, e, other in zip(weight, bias, epoch, others, strict=True):
+        scores = {
+            part: _kmerl.sigmoid(_kmerl.probe_apply(x[part], w, b)) for part in {"validation", recordings.part}
+        }
+        best = float(np.nanmax(other)) if watch and not np.isnan(other).all() else np.nan
+        found.append((scores, int(e), best))
+    return found
+
+
+def parts_of(dataset, fraction, part):
     """``{"train", "validation", part: indices}``, the part to score, and notes."""
     if not hasattr(dataset, "split") or not hasattr(dataset, "labels"):
         raise TypeError(f"dataset is {type(dataset).__name__}, expected a kmerl.datasets.Dataset")
@@ -293,7 +293,7 @@ def _parts(dataset, fraction, part):
     sizes = ", ".join(f"{len(v):,} {k}" for k, v in dataset.split.items())
     for name in ("train", part):
         if not len(dataset.split[name]):
-            raise ValueError(f"{dataset.name} has no {name} recordings ({sizes}), which a probe needs")
+            raise ValueError(f"{dataset.name} has no {name} recordings ({sizes}), which are needed")
     if part == "validation":
         notes.append("scored on the recordings that chose the epoch and the thresholds: this flatters")
     train = dataset.split["train"] if fraction == 1 else dataset.fraction(fraction)
@@ -301,7 +301,13 @@ def _parts(dataset, fraction, part):
     return {name: np.asarray(of, np.int64) for name, of in parts.items()}, part, notes
 
 
-def _seeds(seed, seeds):
+def rate_of(lr):
+    if isinstance(lr, bool) or not isinstance(lr, (int, float, np.number)) or not 0 < lr < np.inf:
+        raise ValueError(f"lr is {lr!r}, expected a number above 0")
+    return float(lr)
+
+
+def seeds_of(seed, seeds):
     if seeds is None:
         seeds = [seed]
     elif isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool):
@@ -325,7 +331,7 @@ def _width(model):
     return int(width)
 
 
-def _warn(reports):
+def warn_of(reports):
     undefined, classes = reports[0].undefined, reports[0].classes
     if undefined:
         warnings.warn(

@@ -406,7 +406,8 @@ km_status km_sampler_batch(km_sampler *sampler, const km_corpus *corpus, const i
         .B = B, .T = j.offset[B], .Q = corpus->Q, .D = corpus->D,
         .patches = j.patches, .lead = j.lead, .segment = j.segment, .offset = j.offset,
         .report = corpus->D > 0 ? j.report : NULL, .report_id = report_id,
-        .labels = corpus->Q > 0 ? j.labels : NULL, .entities = corpus->entities, .recording = recording,
+        .labels = corpus->Q > 0 ? j.labels : NULL, .entities = corpus->D > 0 ? corpus->entities : NULL,
+        .recording = recording,
         .skipped = asked - B, .repaired = repaired, .dropped = dropped,
     };
     return KM_OK;

@@ -222,23 +222,17 @@ static double macro(const fitting *f, int set, int repeat)
     return count > 0 ? sum / count : NAN;
 }
 
-/* Truncated normal, deviation 0.02, biases 0 (SPEC 3); a class's weights do not depend on how many there are. */
-static void initialize(fitting *f, int S)
+void km_probe_first_weights(km_real *w, size_t stride, int C, uint64_t seed, int k)
 {
-    for (int repeat = 0; repeat < S; repeat++)
-        for (int k = 0; k < f->settings->K; k++) {
-            size_t place = (size_t)repeat * (size_t)f->blocks + (size_t)(k / KM_STRIPES);
-            km_real *w = f->w + place * f->size + k % KM_STRIPES;
-            km_rng rng;
-            km_rng_open(&rng, f->seed[repeat], KM_STREAM_PROBE, 0, (uint64_t)k);
-            for (int c = 0; c < f->settings->C; c++) {
-                double draw;
-                do
-                    draw = km_rng_normal(&rng);
-                while (fabs(draw) > 2);
-                w[(size_t)c * KM_STRIPES] = (km_real)(0.02 * draw);
-            }
-        }
+    km_rng rng;
+    km_rng_open(&rng, seed, KM_STREAM_PROBE, 0, (uint64_t)k);
+    for (int c = 0; c < C; c++) {
+        double draw;
+        do
+            draw = km_rng_normal(&rng);
+        while (fabs(draw) > 2);
+        w[(size_t)c * stride] = (km_real)(0.02 * draw);
+    }
 }
 
 static void by_block(uint8_t *out, const km_probe_data *data, int K)
@@ -337,7 +331,11 @@ km_status km_probe_fit(km_real *weight, km_real *bias, int32_t *epoch, double *v
     lay_out(&f, &arena, S, threads);
     for (int set = 0; set < SETS; set++)
         by_block(f.y[set], f.set[set], settings->K);
-    initialize(&f, S);
+    for (int i = 0; i < S * settings->K; i++) {
+        size_t place = (size_t)(i / settings->K) * (size_t)f.blocks + (size_t)(i % settings->K / KM_STRIPES);
+        km_probe_first_weights(f.w + place * f.size + i % settings->K % KM_STRIPES, KM_STRIPES, settings->C,
+                               seed[i / settings->K], i % settings->K);
+    }
     memset(epoch, 0, (size_t)S * sizeof *epoch);
     size_t whole = (size_t)f.blocks * f.size;       /* numbers of one repeat */
     for (f.epoch = 0; f.epoch < settings->epochs; f.epoch++) {

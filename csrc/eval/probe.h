@@ -37,6 +37,10 @@ km_status km_probe_fit(km_real *weight, km_real *bias, int32_t *epoch,          
                        const uint64_t *seed, int S, const km_probe_settings *settings,
                        km_probe_hook *hook, void *context, km_error *err);
 
+/* The weights (C), `stride` apart, that class k starts from with this seed: truncated normal, deviation 0.02 (SPEC 3);
+ * biases start at 0. They do not depend on how many classes there are.                                              */
+void km_probe_first_weights(km_real *w, size_t stride, int C, uint64_t seed, int k);
+
 /* Logits z = x weight^T + bias, by the sums that km_probe_fit scores with. */
 km_status km_probe_apply(km_real *z,                                            /* (N, K)                         */
                          const km_real *x, const km_real *weight, const km_real *bias,

@@ -50,7 +50,7 @@ static PyObject *batch_dict(const km_sampler *s, const km_config *config)
         (b->report != NULL && put(dict, "report", b->report, KM_NPY_REAL, 2, b->B, b->D) < 0) ||
         (b->report_id != NULL && put(dict, "report_id", b->report_id, NPY_INT64, 1, b->B, 0) < 0) ||
         (b->labels != NULL && put(dict, "labels", b->labels, KM_NPY_REAL, 2, b->B, b->Q) < 0) ||
-        (b->Q > 0 && put(dict, "entities", b->entities, KM_NPY_REAL, 2, b->Q, b->D) < 0)) {
+        (b->entities != NULL && b->Q > 0 && put(dict, "entities", b->entities, KM_NPY_REAL, 2, b->Q, b->D) < 0)) {
         Py_DECREF(dict);
         return NULL;
     }

@@ -7,12 +7,14 @@
 #include "python/corpus.h"
 #include "python/model.h"
 #include "python/simulate.h"
+#include "train/head.h"
 #include "train/trainer.h"
 
 typedef struct {
     PyObject_HEAD
     km_trainer trainer;
     km_sampler sampler;
+    km_head head;                   /* fine-tuning only      */
     const km_corpus *corpus;
     PyObject *model, *source;       /* kept alive            */
     PyObject *hook;                 /* while run() is active */
@@ -37,12 +39,13 @@ static PyArrayObject *indices(PyObject *object, const char *name)
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"model", "source", "train", "validation", "threads", NULL};
+    static char *names[] = {"model", "source", "train", "validation", "threads", "classes", NULL};
     PyObject *module = PyType_GetModule(type), *model_argument, *source_argument, *train_argument, *validation_argument;
-    int threads = 1;
+    int threads = 1, classes = 0;
     km_error err;
-    if (module == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|i", names, &model_argument, &source_argument,
-                                                       &train_argument, &validation_argument, &threads))
+    if (module == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|ii", names, &model_argument, &source_argument,
+                                     &train_argument, &validation_argument, &threads, &classes))
         return NULL;
     km_binding_model *model = km_binding_model_check(module, model_argument);
     if (model == NULL)
@@ -63,8 +66,11 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     km_source source = {self, draw};
     if (feed != NULL)
         source = (km_source){feed, km_feed_draw};
-    if (km_trainer_create(&self->trainer, model->model, source, PyArray_DATA(train), PyArray_SIZE(train),
-                          PyArray_DATA(validation), PyArray_SIZE(validation), threads, &err) != KM_OK) {
+    km_objective objective = km_head_objective(&self->head);
+    if ((classes != 0 && km_head_create(&self->head, km_model_config(model->model), classes, &err) != KM_OK) ||
+        km_trainer_create(&self->trainer, model->model, source, classes != 0 ? &objective : NULL, PyArray_DATA(train),
+                          PyArray_SIZE(train), PyArray_DATA(validation), PyArray_SIZE(validation), threads,
+                          &err) != KM_OK) {
         Py_DECREF(self);
         return km_binding_raise(&err);
     }
@@ -76,6 +82,7 @@ static void trainer_dealloc(PyObject *object)
     trainer_object *self = (trainer_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     km_trainer_free(&self->trainer);
+    km_head_free(&self->head);
     km_sampler_free(&self->sampler);
     Py_CLEAR(self->model);
     Py_CLEAR(self->source);
@@ -164,7 +171,50 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *args, PyObject *k
     Py_RETURN_NONE;
 }
 
+/* The head's values and moments: each (K C + K), weights (K, C) before biases (K). */
+static PyObject *trainer_head(PyObject *object, PyObject *unused)
+{
+    const km_head *head = &((trainer_object *)object)->head;
+    const km_real *const from[] = {head->w, head->m, head->v};
+    npy_intp size = (npy_intp)head->size;
+    PyObject *arrays[3] = {NULL, NULL, NULL}, *result = NULL;
+    (void)unused;
+    for (int i = 0; i < 3; i++) {
+        if ((arrays[i] = km_binding_zeros(1, &size, KM_NPY_REAL)) == NULL)
+            goto exit;
+        if (size > 0)
+            memcpy(PyArray_DATA((PyArrayObject *)arrays[i]), from[i], head->size * sizeof(km_real));
+    }
+    result = PyTuple_Pack(3, arrays[0], arrays[1], arrays[2]);
+
+exit:
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(arrays[i]);
+    return result;
+}
+
+static PyObject *trainer_set_head(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"w", "m", "v", NULL};
+    km_head *head = &((trainer_object *)object)->head;
+    km_real *const to[] = {head->w, head->m, head->v};
+    npy_intp size = (npy_intp)head->size;
+    PyObject *objects[3];
+    PyArrayObject *arrays[3];
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO", names, &objects[0], &objects[1], &objects[2]))
+        return NULL;
+    for (int i = 0; i < 3; i++)
+        if ((arrays[i] = km_binding_array(objects[i], names[i], KM_NPY_REAL, 1, &size)) == NULL)
+            return NULL;
+    for (int i = 0; i < 3 && size > 0; i++)
+        memcpy(to[i], PyArray_DATA(arrays[i]), head->size * sizeof(km_real));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"head", trainer_head, METH_NOARGS, "Copies of the head's values and of its moments m and v; empty without one."},
+    {"set_head", (PyCFunction)(void (*)(void))trainer_set_head, METH_VARARGS | METH_KEYWORDS,
+     "Replaces all three."},
     {"run", (PyCFunction)(void (*)(void))trainer_run, METH_VARARGS | METH_KEYWORDS,
      "Trains until so many updates are done; hook gets a dict after every step and validation, and may raise."},
     {"state", trainer_state, METH_NOARGS, "Step, validated, epoch_steps, and copies of the moments m and v."},
@@ -176,7 +226,8 @@ static PyType_Slot slots[] = {
     {Py_tp_new, (void *)trainer_new},
     {Py_tp_dealloc, (void *)trainer_dealloc},
     {Py_tp_methods, methods},
-    {Py_tp_doc, "Trainer(model, corpus, train, validation, threads=1): AdamW over the corpus's recordings."},
+    {Py_tp_doc, "Trainer(model, source, train, validation, threads=1, classes=0): AdamW over a corpus's or feed's\n"
+                "recordings. With classes, a linear head on the features and the encoder learn the corpus's labels."},
     {0, NULL},
 };
 static PyType_Spec spec = {

@@ -53,12 +53,15 @@ double km_optimiser_norm(km_model *model)
     return sqrt(square);
 }
 
+double km_optimiser_clip(const km_config *c, double norm)
+{
+    return c->clip > 0 && norm > c->clip ? c->clip / norm : 1;
+}
+
 void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, double norm, int threads)
 {
-    const km_config *c = km_model_config(model);
     const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
     optimiser->step++;
-    update_context x = {optimiser, model, km_ops_cpu(KM_FLOAT32), lr,
-                        c->clip > 0 && norm > c->clip ? c->clip / norm : 1};
+    update_context x = {optimiser, model, km_ops_cpu(KM_FLOAT32), lr, km_optimiser_clip(km_model_config(model), norm)};
     km_threads_run(threads, layout->count, update_tensor, &x);
 }

@@ -18,6 +18,9 @@ void km_optimiser_free(km_optimiser *optimiser);
 /* The global norm of the model's gradients; not finite when one of them is not. */
 double km_optimiser_norm(km_model *model);
 
+/* What gradients of this norm are multiplied by. */
+double km_optimiser_clip(const km_config *config, double norm);
+
 /* One update from the model's gradients, whose norm is given, at learning rate lr. */
 void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, double norm, int threads);
 

@@ -31,16 +31,34 @@ int64_t km_trainer_epoch_steps(const km_trainer *t)
     return t->train_count / batch_size(t);
 }
 
-km_status km_trainer_create(km_trainer *t, km_model *model, km_source source, const int64_t *train, int64_t train_count,
-                            const int64_t *validation, int64_t validation_count, int threads, km_error *err)
+static km_status pretraining_gradients(void *context, km_losses *losses, double *norm, km_model *model,
+                                       const km_batch *batch, const km_step *step, km_error *err)
+{
+    (void)context;
+    *norm = 0;
+    return km_model_gradients(model, losses, batch, step, err);
+}
+
+static void pretraining_update(void *context, const km_config *config, double lr, double clip, int64_t step)
+{
+    (void)context, (void)config, (void)lr, (void)clip, (void)step;
+}
+
+km_status km_trainer_create(km_trainer *t, km_model *model, km_source source, const km_objective *objective,
+                            const int64_t *train, int64_t train_count, const int64_t *validation,
+                            int64_t validation_count, int threads, km_error *err)
 {
     memset(t, 0, sizeof *t);
     if (train_count < 1)
         return km_error_set(err, KM_VALUE, "there is no recording to train on");
+    if (objective != NULL && validation_count > 0)
+        return km_error_set(err, KM_VALUE, "validation losses are pretraining's: expected no recording to validate on, "
+                            "got %lld", (long long)validation_count);
     km_status status = KM_OK;
     int64_t largest = km_model_config(model)->batch_size;
     t->model = model;
     t->source = source;
+    t->objective = objective != NULL ? *objective : (km_objective){NULL, pretraining_gradients, pretraining_update};
     t->threads = threads;
     t->train_count = train_count;
     t->validation_count = validation_count;
@@ -159,8 +177,9 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     km_step how = {t->threads, 1, 1, (uint32_t)step};
     size_t bytes = km_model_layout(t->model, KM_STATISTICS)->size * sizeof(km_real);
     memcpy(t->statistics, km_model_data(t->model, KM_STATISTICS), bytes);
-    status = km_model_gradients(t->model, &progress->losses, &batch, &how, err);
-    progress->gradient_norm = status == KM_OK ? km_optimiser_norm(t->model) : 0;
+    double own = 0;
+    status = t->objective.gradients(t->objective.context, &progress->losses, &own, t->model, &batch, &how, err);
+    progress->gradient_norm = status == KM_OK ? hypot(km_optimiser_norm(t->model), own) : 0;
     if (status == KM_OK && !(isfinite(progress->losses.total) && progress->gradient_norm < KM_LARGEST_NORM))
         status = km_error_set(err, KM_STATE,
                               "step %lld: the loss or its gradient is not finite (contrast %g, unimodal %g, query %g, "
@@ -173,6 +192,8 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     }
     progress->lr = km_schedule_rate(c->lr, step, c->warmup_steps, progress->steps);
     km_optimiser_update(&t->optimiser, t->model, progress->lr, progress->gradient_norm, t->threads);
+    t->objective.update(t->objective.context, c, progress->lr, km_optimiser_clip(c, progress->gradient_norm),
+                        t->optimiser.step);
     progress->step = t->optimiser.step;
     return KM_OK;
 }

@@ -15,6 +15,17 @@ typedef struct km_source {
                       uint64_t seed, uint32_t epoch, int threads, km_error *err);
 } km_source;
 
+/* What is minimised: pretraining's losses (km_model_gradients), or another loss of the encoder's features that has
+ * parameters of its own (train/head.h).                                                                           */
+typedef struct km_objective {
+    void *context;
+    /* Losses of a batch; the model's gradients in KM_GRADIENTS, the context's own with itself, and the norm of those. */
+    km_status (*gradients)(void *context, km_losses *losses, double *norm, km_model *model, const km_batch *batch,
+                           const km_step *step, km_error *err);
+    /* Update number `step` (from 1) of the context's own parameters, its gradients times clip. */
+    void (*update)(void *context, const km_config *config, double lr, double clip, int64_t step);
+} km_objective;
+
 typedef enum km_event {
     KM_EVENT_STEP,              /* an update was done                                              */
     KM_EVENT_VALIDATING,        /* a validation batch was done: a place to stop, nothing to record */
@@ -39,6 +50,7 @@ typedef struct km_trainer {
     km_model *model;            /* not owned                                    */
     km_optimiser optimiser;
     km_source source;
+    km_objective objective;
     int threads;
     int64_t *train, train_count;            /* indices into the source          */
     int64_t *validation, validation_count;
@@ -48,10 +60,11 @@ typedef struct km_trainer {
     int64_t validated;          /* the step after which validation was last done, 0: never */
 } km_trainer;
 
-/* Copies the index lists. KM_VALUE when there is nothing to train on. */
-km_status km_trainer_create(km_trainer *trainer, km_model *model, km_source source, const int64_t *train,
-                            int64_t train_count, const int64_t *validation, int64_t validation_count, int threads,
-                            km_error *err);
+/* Copies the index lists and the objective, NULL for pretraining's. KM_VALUE when there is nothing to train on, or
+ * something to validate on with another objective: km_trainer_validate knows pretraining's losses alone.        */
+km_status km_trainer_create(km_trainer *trainer, km_model *model, km_source source, const km_objective *objective,
+                            const int64_t *train, int64_t train_count, const int64_t *validation,
+                            int64_t validation_count, int threads, km_error *err);
 void km_trainer_free(km_trainer *trainer);
 
 /* Steps in an epoch: whole batches, or one partial one where there is no more. */

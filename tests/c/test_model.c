@@ -325,7 +325,7 @@ static void test_training_goes_on_where_it_stopped(void)
         km_trainer trainer;
         record seen = {0, 0, run == 1 ? 2 : -1};
         CHECK(km_model_create(&models[run], &c, &err) == KM_OK);
-        CHECK(km_trainer_create(&trainer, models[run], (km_source){s, draw}, train, 7, validation, 2, 1 + run, &err) ==
+        CHECK(km_trainer_create(&trainer, models[run], (km_source){s, draw}, NULL, train, 7, validation, 2, 1 + run, &err) ==
               KM_OK);
         CHECK(km_trainer_epoch_steps(&trainer) == 1);
         if (run == 1) {
@@ -346,7 +346,7 @@ static void test_training_goes_on_where_it_stopped(void)
     km_model *model;
     km_trainer trainer;
     CHECK(km_model_create(&model, &c, &err) == KM_OK);
-    CHECK(km_trainer_create(&trainer, model, (km_source){s, draw}, train, 0, NULL, 0, 1, &err) == KM_VALUE);
+    CHECK(km_trainer_create(&trainer, model, (km_source){s, draw}, NULL, train, 0, NULL, 0, 1, &err) == KM_VALUE);
     km_trainer_free(&trainer);
     km_model_free(model);
     km_sampler_free(&s->sampler);
