@@ -713,12 +713,16 @@ def _evaluate_options(parser):
     )
     add(
         "--method",
-        choices=("zero-shot", "linear-probe"),
+        choices=("zero-shot", "linear-probe", "fine-tune"),
         default="zero-shot",
-        help="ask for the classes by name (default), or train a linear layer on the frozen encoder",
+        help="ask for the classes by name (default), or train a linear layer on the frozen encoder, or both end to end",
     )
-    add("--fraction", metavar="F", type=float, help="of the training recordings, of a probe (default: 1; sweep: 0.01)")
-    add("--seeds", metavar="N", type=int, help="repeat a probe N times: mean and standard deviation")
+    trained = "for --method linear-probe and fine-tune: "
+    add("--fraction", metavar="F", type=float, help=trained + "of the training recordings (default: 1; sweep: 0.01)")
+    add("--seeds", metavar="N", type=int, help=trained + "repeat N times: mean and standard deviation")
+    add("--epochs", metavar="N", type=int, help="for --method fine-tune (default: 50)")
+    add("--lr", metavar="X", type=float, help="for --method fine-tune (default: 2e-4)")
+    add("--state", metavar="FOLDER", help="for --method fine-tune: where it is kept, so that the same command goes on")
     add(
         "--score",
         choices=("probability", "cosine", "mean"),
@@ -748,8 +752,8 @@ def _evaluate_options(parser):
 
 
 def _evaluate(arguments):
-    """Ask a model for every class of a labelled data set, or train a linear probe, and measure, with intervals over
-    patients."""
+    """Ask a model for every class of a labelled data set, or train a linear probe or all of it, and measure, with
+    intervals over patients."""
     from kmerl import evaluate
     from kmerl import report as reports
 
@@ -761,12 +765,20 @@ def _evaluate(arguments):
     for path in arguments.out:
         if not path.lower().endswith((".json", ".md", ".csv", ".html", ".htm", *PICTURES)):
             refuse(f"--out {path}: expected .json, .md, .csv, .html, .png, .pdf or .svg")
-    probing = arguments.method == "linear-probe"
-    own = {name: getattr(arguments, name) for name in ("fraction", "seeds", "score", "prompts", "untrained", "seen")}
-    own = {name: value for name, value in own.items() if value is not None}
+    method = arguments.method.replace("-", "_")
+    goes = {
+        **dict.fromkeys(("fraction", "seeds"), ("linear-probe", "fine-tune")),
+        **dict.fromkeys(("epochs", "lr", "state"), ("fine-tune",)),
+        **dict.fromkeys(("score", "prompts", "untrained", "seen"), ("zero-shot",)),
+    }
+    own = {name: getattr(arguments, name) for name in goes if getattr(arguments, name) is not None}
     for name in own:
-        if (name in ("fraction", "seeds")) != probing:
-            refuse(f"--{name} goes with --method {'zero-shot' if probing else 'linear-probe'}")
+        if arguments.method not in goes[name]:
+            refuse(f"--{name} goes with --method {' or '.join(goes[name])}")
+    if arguments.sweep and method == "fine_tune":
+        refuse("--sweep goes with --method zero-shot or linear-probe")
+    if "state" in own:
+        own["out"] = own.pop("state")
     if arguments.order is not None and not arguments.sweep:
         refuse("--order goes with --sweep; --leads takes names")
     if arguments.compare is not None and arguments.sweep:
@@ -778,12 +790,10 @@ def _evaluate(arguments):
     options = {**own, **{name: getattr(arguments, name) for name in ("part", "resamples", "seed")}}
     options["progress"] = not arguments.quiet
     if arguments.sweep:
-        options |= {"method": arguments.method.replace("-", "_"), "order": arguments.order or "paper", "single": True}
+        options |= {"method": method, "order": arguments.order or "paper", "single": True}
         found = evaluate.lead_sweep(model, dataset, **options)
-    elif probing:
-        found = evaluate.linear_probe(model, dataset, leads=arguments.leads, **options)
     else:
-        found = evaluate.zero_shot(model, dataset, arguments.leads, **options)
+        found = getattr(evaluate, method)(model, dataset, leads=arguments.leads, **options)
     compared = found.compare(other) if other is not None else None
     if arguments.json:
         print((found if compared is None else compared).to_json().rstrip())
@@ -1100,7 +1110,7 @@ VERBS = {
         lambda a: f"{a.out}/last.safetensors is kept, the same command goes on",
     ),
     "predict": ("probabilities of classes for recordings", _predict_options, _predict, _nothing),
-    "evaluate": ("figures on a labelled data set, zero-shot or by a probe", _evaluate_options, _evaluate, _nothing),
+    "evaluate": ("figures on a labelled data set, zero-shot or trained on it", _evaluate_options, _evaluate, _nothing),
     "ablate": (
         "a table of the paper: every row trained and measured",
         _ablate_options,

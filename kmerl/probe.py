@@ -296,7 +296,9 @@ def parts_of(dataset, fraction, part):
             raise ValueError(f"{dataset.name} has no {name} recordings ({sizes}), which are needed")
     if part == "validation":
         notes.append("scored on the recordings that chose the epoch and the thresholds: this flatters")
-    train = dataset.split["train"] if fraction == 1 else dataset.fraction(fraction)
+    with warnings.catch_warnings():     # of classes with one outcome, which `Recordings` knows of those it can use
+        warnings.filterwarnings("ignore", r"\d+ of \d+ classes have one outcome only")
+        train = dataset.fraction(float(fraction))
     parts = {"train": train, "validation": dataset.split["validation"], part: dataset.split[part]}
     return {name: np.asarray(of, np.int64) for name, of in parts.items()}, part, notes
 

@@ -511,7 +511,24 @@ def test_evaluate_by_probe(run, tmp_path, monkeypatch):
     assert result.code == 0, result.err
     assert result.lines[0].startswith("Linear probe by number of leads: mine, test")
     result = run("evaluate tiny.safetensors mine --fraction 1")
-    assert result.code == 2 and "--fraction goes with --method linear-probe" in result.err
+    assert result.code == 2 and "--fraction goes with --method linear-probe or fine-tune" in result.err
+
+
+def test_evaluate_by_fine_tuning(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kmerl.KMERL(**TINY).initialize(8).save("tiny.safetensors")
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 6
+    write_folder(tmp_path / "mine", [f"r{i},p{i // 2},{part},{i % 2},{i % 3 // 2}" for i, part in enumerate(parts)])
+    words = "evaluate tiny.safetensors mine --method fine-tune --epochs 2 --lr 1e-3 --resamples 20 -q --leads 2 --state tuned"
+    first, again = run(words), run(words)
+    assert first.code == 0, first.err
+    assert first.lines[0] == "Fine-tuning: mine, test, 2 leads (I II), 100 % of the training recordings"
+    assert first.out == again.out and (tmp_path / "tuned" / "seed-0.safetensors").exists()
+    for words, message in (("--epochs 2", "--epochs goes with --method fine-tune"),
+                           ("--method linear-probe --lr 1", "--lr goes with --method fine-tune"),
+                           ("--method fine-tune --sweep", "--sweep goes with --method zero-shot or linear-probe")):
+        result = run(f"evaluate tiny.safetensors mine {words}")
+        assert result.code == 2 and message in result.err
 
 
 def test_evaluate_finds_out_what_the_folder_is(run, tmp_path, monkeypatch, model):

@@ -47,8 +47,8 @@ static km_status gradients(void *context, km_losses *losses, double *norm, km_mo
     const km_real *features;
     size_t weights = (size_t)h->K * (size_t)h->C, n = (size_t)batch->B * (size_t)h->K;
     if (batch->labels == NULL || batch->Q != h->K || batch->B > km_model_config(model)->batch_size)
-        return km_error_set(err, KM_VALUE, "the batch has %d recordings and %d labels of each, expected %lld recordings "
-                            "at most and %d labels", batch->B, batch->labels == NULL ? 0 : batch->Q,
+        return km_error_set(err, KM_VALUE, "the batch has %d recordings and %d labels of each, expected %lld "
+                            "recordings at most and %d labels", batch->B, batch->labels == NULL ? 0 : batch->Q,
                             (long long)km_model_config(model)->batch_size, h->K);
     km_status status = km_model_forward(model, &features, batch, step, err);
     if (status != KM_OK)

@@ -19,7 +19,7 @@ typedef struct km_source {
  * parameters of its own (train/head.h).                                                                           */
 typedef struct km_objective {
     void *context;
-    /* Losses of a batch; the model's gradients in KM_GRADIENTS, the context's own with itself, and the norm of those. */
+    /* Losses of a batch; the model's gradients in KM_GRADIENTS, the context's own with itself, and their norm. */
     km_status (*gradients)(void *context, km_losses *losses, double *norm, km_model *model, const km_batch *batch,
                            const km_step *step, km_error *err);
     /* Update number `step` (from 1) of the context's own parameters, its gradients times clip. */
