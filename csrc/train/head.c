@@ -66,10 +66,12 @@ static km_status gradients(void *context, km_losses *losses, double *norm, km_mo
 static void update(void *context, const km_config *c, double lr, double clip, int64_t step)
 {
     km_head *h = context;
-    size_t weights = (size_t)h->K * (size_t)h->C, from[] = {0, weights}, count[] = {weights, (size_t)h->K};
-    for (int i = 0; i < 2; i++)     /* biases decay where all parameters do */
-        km_ops_cpu(KM_FLOAT32)->adamw(h->w + from[i], h->m + from[i], h->v + from[i], h->gradient + from[i], count[i], clip, lr,
-                            c->beta1, c->beta2, c->eps, i == 0 || c->decay_all ? c->weight_decay : 0, step);
+    const km_ops *o = km_ops_cpu(KM_FLOAT32);
+    size_t weights = (size_t)h->K * (size_t)h->C;
+    o->adamw(h->w, h->m, h->v, h->gradient, weights, clip, lr, c->beta1, c->beta2, c->eps, c->weight_decay, step);
+    /* Biases decay where all parameters do. */
+    o->adamw(h->w + weights, h->m + weights, h->v + weights, h->gradient + weights, (size_t)h->K, clip, lr, c->beta1,
+             c->beta2, c->eps, c->decay_all ? c->weight_decay : 0, step);
 }
 
 km_objective km_head_objective(km_head *head)
