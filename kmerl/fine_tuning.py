@@ -18,7 +18,6 @@ from kmerl.probe import RANDOM_SEED, REAL, SETTINGS, Recordings, fit_probes, par
 from kmerl.progress import Progress
 from kmerl.report import RANDOM, describe
 from kmerl.scoring import chosen_leads, name_of, score, whole
-from kmerl.store_build import pack
 
 __all__ = ["fine_tune"]
 
@@ -186,6 +185,8 @@ class _Signals:
         self.file.close()
 
     def add(self, records):
+        from kmerl.store_build import pack
+
         packed = [pack(record, self.config.seconds) for record in records]
         for one in packed:
             self.file.write(one["data"].tobytes())
