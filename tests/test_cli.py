@@ -41,7 +41,7 @@ class Model:
     """Stands for a trained model; the probability of class k is the share of leads, halved k times."""
 
     vocabulary_ = CLASSES
-    config_ = SimpleNamespace(segment_samples=50, fs=500.0, size="tiny", width=192, depth=12)
+    config_ = SimpleNamespace(segment_samples=50, fs=500.0, encoder="vit", size="tiny", width=192, depth=12)
 
     def parameters(self):
         return {"w": np.ones(3, np.float32)}
