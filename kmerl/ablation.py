@@ -1,12 +1,13 @@
 """Whole tables of the paper: every row trained, measured on every data set, and set beside the paper's figures."""
 
+import contextlib
 import dataclasses
 import hashlib
-import html
 import json
 import math
 import os
 import re
+import shutil
 import sys
 import time
 import warnings
@@ -16,10 +17,10 @@ import numpy as np
 from kmerl import evaluate
 from kmerl import metrics as _metrics
 from kmerl.ablation_table import FIGURE_ONLY, load_table
-from kmerl.config import SIZES, Config
+from kmerl.config import PRESETS, SIZES, Config
 from kmerl.durable import FolderLock, writing
 from kmerl.probe import probes
-from kmerl.report import _json, _markdown_table, _text_table, _write, load
+from kmerl.report import RANDOM, UNTRAINED, _json, _markdown_table, _text_table, _write, load
 from kmerl.scoring import chosen_leads
 
 __all__ = ["Ablation", "SAMPLE", "ablate"]
@@ -54,7 +55,10 @@ def ablate(
     seeds=None,
     encoder=None,
     encoders=None,
+    extractors=None,
+    gold=None,
     probe=None,
+    fine_tune=None,
     resamples=1000,
     progress=True,
     **config,
@@ -80,11 +84,17 @@ def ablate(
     seeds : sequence of int, optional
         Seeds of pretraining and probes; several give mean and standard deviation over them. The table's by default.
     encoder : TextEncoder or TextEmbeddings, optional
-        What the store was embedded with: for rows that need the store labelled or pooled in another way.
+        What the store was embedded with: for rows that need it labelled or pooled in another way, and for prompts.
     encoders : dict of str to TextEncoder, optional
         By the names that the rows of Table 7b have.
-    probe : dict, optional
-        Arguments of `kmerl.evaluate.linear_probe` in place of the paper's, such as ``{"epochs": 20}``.
+    extractors : dict, optional
+        By the names in Tables 7c, 8 and 9 the arguments of `kmerl.LLMExtractor`: ``{"Gemma-2-9B": {"base_url": ...,
+        "model": ...}}``; by the name "store" those of the store's own labels, where they are a language model's.
+    gold : (texts, labels), optional
+        Reports and a (n, entities) array of 0 and 1 in the default vocabulary's order, for extraction accuracy.
+    probe, fine_tune : dict, optional
+        Arguments of `kmerl.evaluate.linear_probe` and of `kmerl.evaluate.fine_tune` in place of theirs, such as
+        ``{"epochs": 20}``.
     resamples : int
         Of the bootstrap over patients.
     progress : bool
@@ -112,15 +122,16 @@ def ablate(
         raise TypeError(f"ablate has no argument {unknown[0]!r}, and kmerl.Config has no field of that name")
     if "seed" in config:
         raise TypeError("give seeds=[...] in place of seed")
+    given = {"encoder": encoder, "encoders": encoders}
     if store is None and datasets is None:
         if encoder is not None or encoders is not None:
             raise ValueError("encoder and encoders belong to a store of your own: the sample comes with embeddings")
-        store, datasets, encoder = _sample(_made(out), progress)
+        store, datasets, given["encoder"] = _sample(_made(out), progress)
         config = {**SAMPLE, **config}
     elif store is None or datasets is None:
         raise ValueError("store and datasets belong together: what to train on, and what to measure on")
-    run = _Run(table, store, datasets, _made(out), seeds=seeds, encoder=encoder, encoders=encoders,
-               probe=probe, resamples=resamples, progress=progress, base=config)  # fmt: skip
+    given.update(seeds=seeds, extractors=extractors, gold=gold, probe=probe, fine_tune=fine_tune, resamples=resamples)
+    run = _Run(table, store, datasets, _made(out), **given, progress=progress, base=config)
     run.choose(rows)
     with FolderLock(run.out, "ablation"):
         run.check_workspace()
@@ -157,7 +168,8 @@ def _made(out):
 class _Run:
     """One call of `ablate`: what is to be done, and doing it."""
 
-    def __init__(self, table, store, datasets, out, *, seeds, encoder, encoders, probe, resamples, progress, base):
+    def __init__(self, table, store, datasets, out, *, seeds, encoder, encoders, extractors, gold, probe, fine_tune,
+                 resamples, progress, base):
         import kmerl
         from kmerl.datasets import Dataset
 
@@ -173,12 +185,16 @@ class _Run:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds is {seeds}, expected different whole numbers")
         self.encoder, self.encoders = encoder, dict(encoders or {})
-        self.probe, self.resamples = dict(probe or {}), resamples
+        self.extractors, self.gold = dict(extractors or {}), gold
+        self.probe, self.fine_tune, self.resamples = dict(probe or {}), dict(fine_tune or {}), resamples
         self.configs = {row.name: self._config(row) for row in table.rows if not (row.quoted or row.needs)}
+        self.failed = {}  # why a figure could not be had, by its path
 
     def _config(self, row):
         """Parameters of KMERL: the preset, what the caller chose for all rows, the row's own change."""
         values = {**self.base, **row.config}
+        if PRESETS[row.preset].get("encoder") == "resnet18":  # has one shape, and no query network
+            values = {name: value for name, value in values.items() if name not in ("size", "depth", *SHAPE)}
         if "size" in row.config:  # the row's encoder, as deep as the caller has it
             values = {name: value for name, value in values.items() if name not in SHAPE or name in row.config}
             if "depth" in values:
@@ -196,18 +212,26 @@ class _Run:
             if name not in names:
                 raise ValueError(f"rows has {name!r}; table {self.table.name} has {', '.join(map(repr, names))}")
         self.reasons = {row.name: reason for row in self.table.rows if (reason := self._reason(row))}
-        refused = [f"{name}: {self.reasons[name]}" for name in wanted or () if name in self.reasons]
+        refused = [f"{name!r}: {self.reasons[name]}" for name in wanted or () if name in self.reasons]
         if not wanted and len(self.reasons) == len(names):
-            refused = [f"{name}: {reason}" for name, reason in self.reasons.items()]
+            refused = [f"{name!r}: {reason}" for name, reason in self.reasons.items()]
         if refused:
             raise ValueError(f"table {self.table.name} cannot run {'; '.join(refused)}")
         for name in names:
             if wanted and name not in wanted:
-                self.reasons.setdefault(name, "not asked for")
+                self.reasons.setdefault(name, UNASKED)
+        self.named = bool(wanted)
         self.rows = [row for row in self.table.rows if row.name not in self.reasons]
         for name, reason in self.reasons.items():
-            if reason not in ("not asked for", QUOTED):
+            if reason not in (UNASKED, QUOTED):
                 warnings.warn(f"table {self.table.name}, row {name!r} is not run: {reason}", stacklevel=4)
+
+    def _refuse(self, row, reason):
+        """What only shows itself on the way: an error where the row was asked for by name."""
+        if self.named:
+            raise ValueError(f"table {self.table.name} cannot run {row.name!r}: {reason}")
+        self.reasons[row.name] = reason
+        warnings.warn(f"table {self.table.name}, row {row.name!r} is not run: {reason}", stacklevel=4)
 
     def _reason(self, row):
         """Why a row cannot be run; empty where it can."""
@@ -215,7 +239,44 @@ class _Run:
             return QUOTED
         if row.needs:
             return f"needs {row.needs}"
+        if not any(_applies(column, row) for column in self.table.columns):
+            return "the table has no column for a network that answers no names"
+        if row.from_scratch:
+            return ""
+        if row.encoder is not None and row.encoder not in self.encoders:
+            return f"needs the text encoder {row.encoder}: encoders={{{row.encoder!r}: ...}}, or --encoder NAME=FOLDER"
+        name = row.labels.get("extractor", "store" if row.labels and self._extractor() != "lexicon" else None)
+        if name is not None and name not in self.extractors:
+            return (f"needs the language model {name}: extractors={{{name!r}: {{'base_url': ..., 'model': ...}}}}, or "
+                    "--extractor NAME=URL,MODEL")  # fmt: skip
+        encoder = self._encoder(row)
+        if row.class_texts is not None and encoder is None:
+            return "needs the store's text encoder, for prompts: encoder=..., or --encoder FOLDER"
+        if row.class_texts is not None and hasattr(encoder, "__contains__"):
+            texts = [text for code, text in _prompts().items() if any(code in d.codes for d in self.datasets)]
+            if any(text not in encoder for text in texts):
+                return "needs a text encoder for prompts: ready-made embeddings do not have them"
+        made, wanted = self.store.embeddings, self._poolings(row)
+        if (row.labels or wanted != (made.report_pooling, made.query_pooling)) and encoder is None:
+            what = "labelled in another way" if row.labels else f"pooled by {' and '.join(wanted)}"
+            return f"needs the store {what} and embedded again: encoder=..., or --encoder FOLDER"
+        lacking = [name for name in wanted if encoder is not None and name not in getattr(encoder, "poolings", wanted)]
+        if lacking:
+            return (f"needs texts pooled by {lacking[0]!r}, which {encoder.id} has not; report_pooling='mean' for all "
+                    "rows is SPEC 10's option")  # fmt: skip
         return ""
+
+    def _extractor(self):
+        """What the store was labelled by."""
+        return self.store._need("labels").get("extractor")
+
+    def _encoder(self, row):
+        return self.encoder if row.encoder is None else self.encoders[row.encoder]
+
+    def _poolings(self, row):
+        values = {**PRESETS[row.preset], **self.configs[row.name]}
+        defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+        return tuple(values.get(name, defaults[name]) for name in ("report_pooling", "query_pooling"))
 
     # ---- the folder ----
 
@@ -226,23 +287,23 @@ class _Run:
             "store": self.store.fingerprint(),
             "resamples": self.resamples,
             "probe": self.probe,
+            "fine_tune": self.fine_tune,
             "datasets": {dataset.name: _fingerprint(dataset) for dataset in self.datasets},
             "config": json.loads(json.dumps(self.base)),
         }
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 theirs = json.load(file)
-            known = {**theirs["datasets"], **mine["datasets"]}
-            pairs = [(name, theirs[name], mine[name]) for name in ("store", "resamples", "probe")]
-            pairs += [(f"datasets, {name}", theirs["datasets"].get(name, value), value) for name, value in
-                      mine["datasets"].items()]  # fmt: skip
+            pairs = [(name, theirs.get(name), mine[name]) for name in ("store", "resamples", "probe", "fine_tune")]
+            pairs += [(f"datasets, {name}", theirs["datasets"].get(name, value), value)
+                      for name, value in mine["datasets"].items()]  # fmt: skip
             pairs += [(name, theirs["config"].get(name, "not given"), mine["config"].get(name, "not given"))
                       for name in sorted({*theirs["config"], *mine["config"]})]  # fmt: skip
             different = [f"{name} is {a!r} there, {b!r} here" for name, a, b in pairs if a != b]
             if different:
                 raise ValueError(f"out: {self.out!r} holds results of other settings: {'; '.join(different)}; choose "
                                  "another folder")  # fmt: skip
-            mine["datasets"] = known
+            mine["datasets"] = {**theirs["datasets"], **mine["datasets"]}
         with writing(path) as file:
             file.write(_json(mine).encode())
 
@@ -250,89 +311,162 @@ class _Run:
 
     def work(self):
         """Trains and measures what is not there yet."""
-        os.makedirs(os.path.join(self.out, "runs"), exist_ok=True)
+        for folder in ("runs", "stores"):
+            os.makedirs(os.path.join(self.out, folder), exist_ok=True)
         todo = {}
         for row in self.rows:
             for seed in self.seeds:
                 missing = [task for task in self._tasks(row) if not os.path.exists(self._path(row, seed, *task))]
                 if missing:
-                    todo.setdefault(self._key(row, seed), (row, seed, []))[2].extend(missing)
+                    todo.setdefault(self._key(row, seed), (row, seed, {}))[2].update(dict.fromkeys(missing))
         begun = time.monotonic()
         for done, (row, seed, tasks) in enumerate(todo.values()):
             if self.progress:
                 left = (time.monotonic() - begun) / done * (len(todo) - done) if done else None
                 print(f"table {self.table.name}, training {done + 1} of {len(todo)}: {row.name}, seed {seed}"
                       + (f", about {_duration(left)} left" if left is not None else ""), file=sys.stderr)  # fmt: skip
-            model = self._trained(row, seed)
+            try:
+                model = self._trained(row, seed)
+            except LookupError as error:  # ready-made embeddings lack a text that this row needs
+                self._refuse(row, f"needs a text encoder: {error.args[0]}")
+                continue
             for dataset in self.datasets:
                 self._measure(model, row, seed, dataset, [way for way, name in tasks if name == dataset.name])
+            if (EXTRACTION, "") in tasks:
+                self._extract(row, seed)
 
     def _tasks(self, row):
         """(way of measuring, data set) that a row needs: columns that differ in what is read off share one."""
-        ways = dict.fromkeys((c.evaluation, c.leads, c.fraction) for c in self.table.columns if _applies(c, row))
-        return [(way, dataset.name) for dataset in self.datasets for way in ways]
+        ways = dict.fromkeys(_way(column, row) for column in self.table.columns if _applies(column, row))
+        found = [(way, dataset.name) for dataset in self.datasets for way in ways if way != EXTRACTION]
+        return found + ([(EXTRACTION, "")] if EXTRACTION in ways and self.gold is not None else [])
 
     def _key(self, row, seed):
         """What a training's folder is called: the same for the same configuration, whichever table it is in."""
+        values = [self.configs[row.name], row.labels, row.encoder, row.class_texts, row.from_scratch]
         changes = [f"{name}={value}" for name, value in {**row.config, **row.labels}.items()]
-        values = json.dumps([self.configs[row.name], row.labels, row.encoder, row.from_scratch], sort_keys=True)
+        changes += filter(None, (row.encoder, row.class_texts, row.from_scratch and "from scratch"))
         readable = re.sub(r"[^A-Za-z0-9=.]+", "-", "-".join([row.preset, *changes]))[:60].strip("-")
-        return f"{readable}-seed{seed}-{hashlib.sha256(values.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{readable}-seed{seed}-{digest}"
 
     def _path(self, row, seed, way, dataset):
-        name = "-".join(str(part) for part in (*way, dataset) if part is not None)
+        name = "-".join(str(part) for part in (*way, dataset) if part not in (None, ""))
         return os.path.join(self.out, "runs", self._key(row, seed), f"{name}.json")
 
     def _trained(self, row, seed):
+        """The row's model, trained as far as it was not yet."""
         import kmerl
 
         folder = os.path.join(self.out, "runs", self._key(row, seed))
         model = kmerl.KMERL(**{**self.configs[row.name], "seed": seed})
-        model.fit(self.store, out=folder, progress=self.progress)
-        return kmerl.load_model(os.path.join(folder, "best.safetensors"))
+        if row.from_scratch:
+            os.makedirs(folder, exist_ok=True)
+            return model.initialize(self.store.embeddings.width)
+        if row.class_texts is not None:  # the same training, asked in other words
+            plain = dataclasses.replace(row, class_texts=None)
+            folder = os.path.join(self.out, "runs", self._key(plain, seed))
+            os.makedirs(os.path.join(self.out, "runs", self._key(row, seed)), exist_ok=True)
+        model.fit(self._stored(row), out=folder, progress=self.progress)
+        model = kmerl.load_model(os.path.join(folder, "best.safetensors"))
+        model.text_encoder = self._encoder(row)
+        return model
+
+    def _stored(self, row):
+        """The store as the row needs it: the own one, or one beside it with the same recordings."""
+        import kmerl
+
+        made, wanted = self.store.embeddings, self._poolings(row)
+        if not row.labels and row.encoder is None and wanted == (made.report_pooling, made.query_pooling):
+            return self.store
+        values = json.dumps([self.store.fingerprint(), row.labels, row.encoder, wanted], sort_keys=True)
+        folder = os.path.join(self.out, "stores", hashlib.sha256(values.encode()).hexdigest()[:12])
+        if not os.path.isdir(folder):
+            _link(self.store.path, folder)
+        store, options = kmerl.Store.open(folder), {"progress": self.progress}
+        if row.labels:
+            switches = {name: row.labels[name] for name in ("superclasses", "merge_synonyms") if name in row.labels}
+            if "extractor" in row.labels or self._extractor() != "lexicon":
+                extractor = self._language_model(row, switches)
+                store.label(extractor=extractor, **options)
+            else:
+                store.label(self.store.vocabulary, hedged=self.store._need("labels")["hedged"], **switches, **options)
+        store.embed(self._encoder(row), report_pooling=wanted[0], query_pooling=wanted[1], **options)
+        return store
+
+    def _language_model(self, row, switches):
+        import kmerl
+
+        given = dict(self.extractors[row.labels.get("extractor", "store")])
+        if "prompts" in row.labels:
+            given["prompts"] = {**dict(given.get("prompts") or {}), **row.labels["prompts"]}
+        return kmerl.LLMExtractor(**given, **switches)
+
+    def _extract(self, row, seed):
+        """Share of correct (report, entity) decisions on the gold set."""
+        from kmerl.agreement import compare_extractors
+
+        texts, labels = self.gold
+        total = compare_extractors(texts, np.asarray(labels), self._language_model(row, {})).total
+        found = {name: getattr(total, name) for name in ("accuracy", "precision", "recall")}
+        with writing(self._path(row, seed, EXTRACTION, "")) as file:
+            file.write(_json({**found, "reports": len(texts)}).encode())
 
     def _measure(self, model, row, seed, dataset, ways):
-        options = {"resamples": self.resamples, "progress": self.progress}
-        counts = [leads for kind, leads, _ in ways if kind == "zero_shot"]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)  # the table lists them
-            probed = {}
-            for kind, leads, fraction in ways:
-                if kind == "linear_probe":
-                    probed.setdefault(fraction, []).append(leads)
-            for fraction, leads in probed.items():
-                sets = [chosen_leads(count) for count in leads]
-                reports = probes(model, dataset, sets, fraction=fraction, seed=seed, seeds=None, part=None,
-                                 **self.probe, **options)  # fmt: skip
-                for count, report in zip(leads, reports, strict=True):
-                    self._keep(row, seed, ("linear_probe", count, fraction), report)
-            if counts:
-                swept = evaluate.lead_sweep(model, dataset, counts, **options)
-                for leads, report in zip(counts, swept.reports, strict=True):
-                    self._keep(row, seed, ("zero_shot", leads, None), report)
-
-    def _keep(self, row, seed, way, report):
-        report.to_json(self._path(row, seed, way, report.dataset), scores=True)
+        """Keeps a report of each way of measuring; of what cannot be measured the reason."""
+        groups = {}
+        for kind, leads, fraction in ways:
+            groups.setdefault((kind, fraction), []).append(leads)
+        common = {"resamples": self.resamples, "progress": self.progress}
+        for (kind, fraction), counts in groups.items():
+            sets = [chosen_leads(count) for count in counts]
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)  # the table lists them
+                    if kind == "zero_shot":
+                        prompts = _prompts() if row.class_texts == "ckepe" else None
+                        reports = evaluate.lead_sweep(model, dataset, counts, prompts=prompts, **common).reports
+                    elif kind == "linear_probe":
+                        reports = probes(model, dataset, sets, fraction=fraction, seed=seed, seeds=None, part=None,
+                                         **self.probe, **common)  # fmt: skip
+                    else:
+                        out = os.path.join(self.out, "runs", self._key(row, seed))
+                        reports = [evaluate.fine_tune(model, dataset, fraction, count, seed=seed, **self.fine_tune,
+                                                      out=os.path.join(out, f"{dataset.name}-{fraction}-{count}"),
+                                                      **common) for count in counts]  # fmt: skip
+            except ValueError as error:
+                for count in counts:
+                    self.failed[self._path(row, seed, (kind, count, fraction), dataset.name)] = str(error)
+                continue
+            for count, report in zip(counts, reports, strict=True):
+                if report.seen is None and kind == "zero_shot" and model.vocabulary_ is not None:
+                    near = evaluate.seen_classes(model, dataset.classes)
+                    report.seen = evaluate._groups(report, near, evaluate.SEEN)
+                report.to_json(self._path(row, seed, (kind, count, fraction), report.dataset), scores=True)
 
     # ---- what was found ----
 
     def found(self):
         """The Ablation of all that is there."""
-        rows = []
+        import kmerl
+
+        rows, beside = [], {}
         for row in self.table.rows:
             found = {"name": row.name, "reason": self.reasons.get(row.name, ""), "columns": {}}
             if not found["reason"]:
                 found["config"] = self.configs[row.name]
                 for column in self.table.columns:
-                    if _applies(column, row):
-                        seeds = [self._read(row, seed, column) for seed in self.seeds]
-                        found["columns"][column.name] = _joined(seeds, self.seeds)
+                    if not _applies(column, row) or (column.evaluation == "extraction" and self.gold is None):
+                        continue
+                    seeds = [self._read(row, seed, column) for seed in self.seeds]
+                    found["columns"][column.name] = self._joined(column, seeds)
+                    for name, other in self._beside(row, column).items():
+                        beside.setdefault(f"{name}, {row.preset}", {}).setdefault(column.name, other)
             rows.append(found)
-        import kmerl
-
         return Ablation(
             table=self.table,
             rows=rows,
+            beside=[{"name": name, "reason": "", "columns": columns} for name, columns in beside.items()],
             datasets=[_about(dataset) for dataset in self.datasets],
             store={"recordings": len(self.store), "reports": len(self.store.reports)},
             base=self.base,
@@ -342,35 +476,124 @@ class _Run:
         )
 
     def _read(self, row, seed, column):
-        """{data set: figures} of a row's column, for one seed."""
+        """{data set: (figures, what a mean's interval needs)} of a row's column, for one seed."""
+        if column.evaluation == "extraction":
+            with open(self._path(row, seed, EXTRACTION, ""), encoding="utf-8") as file:
+                found = json.load(file)
+            return {"": ({"estimate": found["accuracy"], **found, "low": math.nan, "high": math.nan}, None)}
+        return {dataset.name: self._figures(row, seed, column, dataset) for dataset in self.datasets}
+
+    def _figures(self, row, seed, column, dataset):
+        path = self._path(row, seed, _way(column, row), dataset.name)
+        nothing = {"estimate": math.nan, "low": math.nan, "high": math.nan, "undefined": []}
+        if path in self.failed:
+            return {**nothing, "failed": self.failed[path]}, None
+        report = load(path)
+        metrics, classes = report.metrics, report.classes
+        if column.classes != "all":
+            near = report.seen["nearest"] if report.seen else {}
+            metrics = report.seen["metrics"].get(column.classes, {}) if report.seen else {}
+            classes = [c for c in near if bool(near[c]["by"]) == (column.classes == "seen")]
+        about = {"recordings": len(report.records), "patients": len(set(report.patients)), "part": report.part,
+                 "classes": len(classes), "undefined": [c for c in report.undefined if c in classes],
+                 "skipped": len(report.skipped), "trained": report.trained}  # fmt: skip
+        if not classes:
+            return {**nothing, **about, "absent": f"no {column.classes} classes"}, None
+        if column.metric not in metrics:
+            return {**nothing, **about, "failed": f"no {column.metric} of {column.classes} classes"}, None
+        places = [report.classes.index(c) for c in classes]
+        threshold = [report.thresholds[c] for c in classes] if column.metric == "f1" else None
+        values = metrics[column.metric]
+        figures = {"estimate": values["macro"], "low": values["low"], "high": values["high"], **about}
+        return figures, (report.labels[:, places], report.scores[:, places], report.patients, threshold)
+
+    def _joined(self, column, seeds):
+        """Figures of a column: those of the first seed on each data set, their mean, what the seeds differ by."""
+        first = {name: figures for name, (figures, _) in seeds[0].items()}
+        counted = [name for name, figures in first.items() if "absent" not in figures]
+        seeds = [{name: each[name] for name in counted} for each in seeds] if counted else seeds
+        means = [float(np.mean([figures["estimate"] for figures, _ in each.values()])) for each in seeds]
+        average = {"estimate": means[0], "low": math.nan, "high": math.nan}
+        behind = [data for _, data in seeds[0].values()]
+        if len(behind) == 1:
+            average = {name: first[counted[0] if counted else next(iter(first))][name] for name in average}
+        elif all(data is not None and len(set(data[2])) > 1 for data in behind):
+            found = _metrics.mean_bootstrap(
+                [data[:3] for data in behind],
+                sources=[name.split("-")[0] for name in counted],
+                thresholds=[data[3] for data in behind],
+                n=self.resamples,
+                metric=column.metric,
+            )
+            average = {"estimate": found.estimate, "low": found.low, "high": found.high}
+        joined = {"average": average, "datasets": first}
+        if len(seeds) > 1:
+            sd = float(np.std(means, ddof=1))
+            joined["seeds"] = {"seeds": self.seeds, "averages": means, "mean": float(np.mean(means)), "sd": sd}
+        return joined
+
+    def _beside(self, row, column):
+        """{name: figures as of a row} of what stands beside the reports: untrained models, random encoders."""
+        if column.evaluation == "extraction" or column.classes != "all":
+            return {}
         found = {}
         for dataset in self.datasets:
-            path = self._path(row, seed, (column.evaluation, column.leads, column.fraction), dataset.name)
-            report = load(path)
-            values = report.metrics[column.metric]
-            found[dataset.name] = {
-                "estimate": values["macro"],
-                "low": values["low"],
-                "high": values["high"],
-                "recordings": len(report.records),
-                "patients": len(set(report.patients)),
-                "part": report.part,
-                "undefined": report.undefined,
-            }
-        return found
+            path = self._path(row, self.seeds[0], _way(column, row), dataset.name)
+            for name, other in {} if path in self.failed else load(path).beside.items():
+                values = other.metrics.get(column.metric)
+                if name in (RANDOM, UNTRAINED) and values is not None:
+                    found.setdefault(name, {})[dataset.name] = {
+                        "estimate": values["macro"], "low": values["low"], "high": values["high"], "undefined": []
+                    }  # fmt: skip
+        return {
+            name: self._joined(column, [{dataset: (figures, None) for dataset, figures in each.items()}])
+            for name, each in found.items()
+            if len(each) == len(self.datasets)
+        }
 
 
-STYLE = """<style>body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em }
-table { border-collapse: collapse; margin: 1.5em 0 } caption { text-align: left; color: #555 }
-th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left; padding-left: 0 }</style>
-"""
 QUOTED = "quoted: kmerl has no such method"
+UNASKED = "not asked for"
+EXTRACTION = ("extraction", None, None)
 
 
 def _applies(column, row):
     """A network trained end to end on labels answers no names."""
     return column.evaluation == "linear_probe" or not row.from_scratch
+
+
+def _way(column, row):
+    """What is to be evaluated for a column: kind, leads, fraction."""
+    if column.evaluation == "extraction":
+        return EXTRACTION
+    kind = "fine_tune" if row.from_scratch else column.evaluation
+    return kind, column.leads, column.fraction
+
+
+def _prompts():
+    """{class code: text}: MERL's CKEPE prompts."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "merl_prompts.json")
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _link(store, folder):
+    """A store of the same recordings that takes no more room: its files are written once and never changed, so that a
+    second name will do; the index, which is exchanged as a whole, is copied."""
+    os.makedirs(folder + ".part", exist_ok=True)
+    for entry in os.scandir(store):
+        target = os.path.join(folder + ".part", entry.name)
+        if entry.name == "lock" or entry.name.endswith(".part") or not entry.is_file():
+            continue
+        if entry.name.endswith(".npy"):
+            with contextlib.suppress(FileExistsError):
+                try:
+                    os.link(entry.path, target)
+                except OSError:  # another file system
+                    os.symlink(os.path.abspath(entry.path), target)
+        else:
+            shutil.copyfile(entry.path, target)
+    os.replace(folder + ".part", folder)
 
 
 def _fingerprint(dataset):
@@ -391,25 +614,6 @@ def _about(dataset):
     }
 
 
-def _joined(seeds, numbers):
-    """Figures of a column: those of the first seed on each data set, their mean, and what the seeds differ by."""
-    first = seeds[0]
-    means = [_mean([figures["estimate"] for figures in each.values()]) for each in seeds]
-    average = {"estimate": means[0], "low": math.nan, "high": math.nan}
-    if len(first) == 1:
-        average = {name: next(iter(first.values()))[name] for name in average}
-    found = {"average": average, "datasets": first}
-    if len(numbers) > 1:
-        sd = float(np.std(means, ddof=1))
-        found["seeds"] = {"seeds": numbers, "averages": means, "mean": float(np.mean(means)), "sd": sd}
-    return found
-
-
-def _mean(values):
-    """Unweighted; unknown where one of them is."""
-    return float(np.mean([math.nan if value is None else value for value in values]))
-
-
 def _duration(seconds):
     return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min" if seconds > 90 else (
         f"{seconds:.0f} s")  # fmt: skip
@@ -425,6 +629,8 @@ class Ablation:
     rows : list of dict
         ``{"name", "reason": why it was not run or "", "config", "columns": {column: {"average": {"estimate", "low",
         "high"}, "datasets": {name: {...}}, "seeds": {"mean", "sd", ...}}}}``; metrics in [0, 1].
+    beside : list of dict
+        As `rows`: untrained models and random frozen encoders, of the first row of each preset.
     datasets : list of dict
         Of each set its name, how many recordings it has here and in whole, its notes.
     store, base, seeds, resamples, version
@@ -460,32 +666,41 @@ class Ablation:
         blocks = []
         if self.table.layout == "average":
             header, lines = ["", *self._pairs([column.name for column in self.table.columns])], []
-            for row, quoted in zip(self.rows, self.table.rows, strict=True):
+            for row, paper in self._lines():
                 line = [row["name"]]
                 for column in self.table.columns:
-                    line += [_cell(row, column, None), _quoted(quoted.paper.get(column.name), "average", None)]
+                    line.append(_cell(row, column, None))
+                    if self.table.source:
+                        line.append(_quoted(paper.get(column.name), "average", None))
                 lines.append(line)
             over = names[0] if len(names) == 1 else f"mean over {len(names)} data sets: {', '.join(names)}"
             blocks.append((f"In %, {over}", header, lines))
             if len(names) == 1:
                 return blocks
         for column in self.table.columns:
+            if column.evaluation == "extraction":
+                continue
             shown = [*names, "average"] if len(names) > 1 else names
             header, lines = ["", *(self._pairs(shown) if self.table.layout == "each" else shown)], []
-            for row, quoted in zip(self.rows, self.table.rows, strict=True):
+            for row, paper in self._lines():
                 line = [row["name"]]
                 for name in shown:
                     line.append(_cell(row, column, None if name == "average" else name))
-                    if self.table.layout == "each":
+                    if self.table.layout == "each" and self.table.source:
                         place = self.table.datasets.index(name) if name in self.table.datasets else None
                         kind = "average" if name == "average" else "each"
-                        line.append(_quoted(quoted.paper.get(column.name), kind, place))
+                        line.append(_quoted(paper.get(column.name), kind, place))
                 lines.append(line)
             blocks.append((f"In %, {column.name}, each data set", header, lines))
         return blocks
 
     def _pairs(self, names):
-        return [cell for name in names for cell in ((name, "paper") if self.table.source else (name, ""))]
+        return [cell for name in names for cell in ((name, "paper") if self.table.source else (name,))]
+
+    def _lines(self):
+        """Rows with the paper's figures, then what stands beside them."""
+        pairs = list(zip(self.rows, (row.paper for row in self.table.rows), strict=True))
+        return pairs + [(row, {}) for row in self.beside]
 
     def _remarks(self):
         names = [dataset["name"] for dataset in self.datasets]
@@ -507,7 +722,15 @@ class Ablation:
             remarks.append(f"+-: standard deviation over the seeds {', '.join(map(str, self.seeds))}, no interval.")
         remarks += [f"{row.name}: {row.reading}." for row in self.table.rows if row.reading]
         remarks += [f"Not run, {row['name']}: {row['reason']}." for row in self.rows
-                    if row["reason"] not in ("", QUOTED)]  # fmt: skip
+                    if row["reason"] not in ("", QUOTED, UNASKED)]  # fmt: skip
+        if any(column.evaluation == "extraction" for column in self.table.columns):
+            measured = [row["columns"].get(c.name) for row in self.rows for c in self.table.columns
+                        if c.evaluation == "extraction"]  # fmt: skip
+            if not any(measured):
+                remarks.append("Extraction accuracy needs a gold set: gold=(texts, labels), or --gold CSV.")
+        if any(row.from_scratch for row in self.table.rows):
+            remarks.append("From scratch: trained end to end on each data set's labels; answers no names, so there is "
+                           "no zero-shot figure.")  # fmt: skip
         quoted = [row["name"] for row in self.rows if row["reason"] == QUOTED]
         if quoted:
             remarks.append(f"Only quoted, kmerl has no such method: {', '.join(quoted)}.")
@@ -515,9 +738,13 @@ class Ablation:
             remarks += [f"{dataset['name']}: {note}." for note in dataset["notes"]]
         undefined = {}
         for row in self.rows:
-            for column in row["columns"].values():
+            for way, column in row["columns"].items():
                 for name, figures in column["datasets"].items():
-                    undefined.setdefault(name, dict.fromkeys(figures["undefined"]))
+                    undefined.setdefault(name, dict.fromkeys(figures.get("undefined", ())))
+                    if "failed" in figures:
+                        remarks.append(f"No figure, {row['name']}, {way}, {name}: {figures['failed']}.")
+                    if "absent" in figures and len(self.datasets) > 1:
+                        remarks.append(f"In no average, {row['name']}, {way}, {name}: {figures['absent']}.")
         remarks += [f"{name}: without both outcomes, in no average: {', '.join(classes)}."
                     for name, classes in undefined.items() if classes]  # fmt: skip
         remarks += [note[0].upper() + note[1:] + "." for note in self.table.notes]
@@ -548,22 +775,18 @@ class Ablation:
         return _write(path, "\n".join([*lines, "", *(f"- {remark}" for remark in self._remarks())]) + "\n")
 
     def to_html(self, path=None):
-        """The table as one HTML page that needs no other file; written to `path` where one is given.
+        """The table as one HTML page, which loads nothing from elsewhere; written to `path` where one is given.
 
         Returns
         -------
         str
         """
-        title = html.escape(self._title())
-        lines = [f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n{STYLE}</head>'
-                 f"<body>\n<h1>{title}</h1>"]  # fmt: skip
-        for caption, header, rows in self._blocks():
-            lines.append(f"<table><caption>{html.escape(caption)}</caption>")
-            for kind, row in [("th", header), *(("td", row) for row in rows)]:
-                lines.append("<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in row) + "</tr>")
-            lines.append("</table>")
-        lines += ["<ul>", *(f"<li>{html.escape(remark)}</li>" for remark in self._remarks()), "</ul></body></html>"]
-        return _write(path, "\n".join(lines) + "\n")
+        from kmerl import report_html as page
+
+        body = [page.section(caption, page.table(header, rows)) for caption, header, rows in self._blocks()]
+        body.append(page.section("What must be known", page.listing(self._remarks())))
+        subtitle = f"preset {self.table.preset}; {len(self.rows)} rows, {len(self.datasets)} data sets"
+        return _write(path, page.page(self._title(), subtitle, body, self.version))
 
     def to_dict(self):
         """Everything, of plain Python types; metrics in [0, 1], the paper's figures in % as it has them."""
@@ -580,6 +803,7 @@ class Ablation:
             "datasets": self.datasets,
             "rows": [{**row, "paper": quoted.paper, "reading": quoted.reading}
                      for row, quoted in zip(self.rows, self.table.rows, strict=True)],
+            "beside": self.beside,
             "remarks": self._remarks(),
         }  # fmt: skip
 
@@ -596,11 +820,11 @@ class Ablation:
 def _cell(row, column, dataset):
     """A figure of ours in %, with its interval; why there is none."""
     if row["reason"]:
-        return "" if row["reason"] in (QUOTED, "not asked for") else "not run"
+        return "" if row["reason"] in (QUOTED, UNASKED) else "not run"
     if column.name not in row["columns"]:
         return "-"
     found = row["columns"][column.name]
-    figures = found["average"] if dataset is None else found["datasets"][dataset]
+    figures = found["average"] if dataset is None else found["datasets"].get(dataset, found["average"])
     text = _percent(figures["estimate"])
     if figures["low"] is not None and not math.isnan(figures["low"]):
         text += f" [{_percent(figures['low'])}, {_percent(figures['high'])}]"

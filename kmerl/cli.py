@@ -870,6 +870,11 @@ def _ablate_options(parser):
     add("--seeds", metavar="N,N,...", type=_whole_numbers, help="of pretraining and probes (default: the table's)")
     add("--encoder", metavar="[NAME=]FOLDER", action="append", default=[], help="the store's text encoder, or one of "
         "Table 7b by the row's name")  # fmt: skip
+    add("--extractor", metavar="NAME=URL,MODEL", action="append", default=[], help="a language model of Tables 7c, 8 "
+        "and 9 by the row's name, behind an OpenAI-compatible server")  # fmt: skip
+    add("--gold", metavar="CSV", help="for extraction accuracy: column report, and entities of the default vocabulary")
+    add("--probe-epochs", metavar="N", type=int, help="of linear probes (default: the paper's 100)")
+    add("--fine-tune-epochs", metavar="N", type=int, help="of networks trained from scratch (default: 50)")
     add("--resamples", metavar="N", type=int, default=1000, help="of the bootstrap (default: 1000)")
     _add_quiet(parser)
     _add_config(parser, without=("seed",))
@@ -883,6 +888,13 @@ def _ablate(arguments):
     for text in arguments.encoder:
         name, _, folder = text.rpartition("=")
         encoders[name] = _text_encoder(folder)
+    extractors = {}
+    for text in arguments.extractor:
+        name, found, server = text.partition("=")
+        if not found or "," not in server:
+            arguments.parser.error(f"--extractor {text}: expected NAME=URL,MODEL")
+        extractors[name] = dict(zip(("base_url", "model"), server.split(",", 1), strict=True))
+    epochs = {"probe": arguments.probe_epochs, "fine_tune": arguments.fine_tune_epochs}
     found = kmerl.ablate(
         arguments.table,
         arguments.store,
@@ -892,6 +904,9 @@ def _ablate(arguments):
         seeds=arguments.seeds,
         encoder=encoders.pop("", None),
         encoders=encoders or None,
+        extractors=extractors,
+        gold=arguments.gold and _gold(arguments.gold),
+        **{name: {"epochs": number} for name, number in epochs.items() if number is not None},
         resamples=arguments.resamples,
         progress=not arguments.quiet,
         **_config(arguments),
@@ -899,6 +914,18 @@ def _ablate(arguments):
     print(found)
     for ending in ("json", "md", "html"):
         _say(f"wrote {os.path.join(arguments.out, found.table.name)}.{ending}")
+
+
+def _gold(path):
+    """Reports and their entities, of the default vocabulary, as (texts, labels)."""
+    table, vocabulary = Table(path), kmerl.Vocabulary.default()
+    table.need("report")
+    labels = np.zeros((len(table.rows), len(vocabulary)), np.uint8)
+    for column in table.header:
+        if column != "report":
+            place = vocabulary.index(column)
+            labels[:, place] |= [table.bit(i, column) for i in range(len(table.rows))]
+    return [row["report"] for row in table.rows], labels
 
 
 def _data(text):

@@ -26,6 +26,7 @@ __all__ = [
     "expected_calibration_error",
     "f1_score",
     "f1_threshold",
+    "mean_bootstrap",
     "oracle_f1_score",
     "paired_bootstrap",
     "precision_recall_curve",
@@ -478,6 +479,68 @@ def _rows(names, values, classes):
     rows = [dict(zip(names, (value.item() for value in row), strict=True)) for row in zip(*values, strict=True)]
     macro = rows.pop()
     return macro, dict(zip(range(len(rows)) if classes is None else classes, rows, strict=True))
+
+
+def mean_bootstrap(sets, *, sources=None, thresholds=None, n=1000, seed=0, metric="roc_auc", level=0.95, threads=None):
+    """The unweighted mean of several data sets' macro averages, with its interval over patients.
+
+    A resample draws the patients of each source again, as `bootstrap` does, and measures all its data sets on the same
+    draw: tasks on the same recordings vary together, other sources on their own.
+
+    Parameters
+    ----------
+    sets : sequence of (y, p, groups)
+        Each as in `bootstrap`.
+    sources : sequence of str, optional
+        Where each set's patients are from; sets of one source name a patient alike. Each its own by default.
+    thresholds : sequence, optional
+        One threshold as in `bootstrap` for each set: needed by and only allowed with ``metric="f1"``.
+    n, seed, metric, level, threads
+        As in `bootstrap`.
+
+    Returns
+    -------
+    Bootstrap
+        Without classes; a resample in which a set has no value is left out. NaN where a set has none at all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `bootstrap`.
+    """
+    number, sets = _metric(metric), list(sets)
+    if not sets:
+        raise ValueError("sets is empty, expected at least one (y, p, groups)")
+    sources = list(range(len(sets))) if sources is None else list(sources)
+    thresholds = [None] * len(sets) if thresholds is None else list(thresholds)
+    for name, given in (("sources", sources), ("thresholds", thresholds)):
+        if len(given) != len(sets):
+            raise ValueError(f"{name} has {len(given)} entries, expected one for each of the {len(sets)} sets")
+    n, seed = _whole(n, "n", 1, 2**31 - 1), _whole(seed, "seed", 0, 2**64 - 1)
+    checked = [_check(y, p, probabilities=metric in _CALIBRATION)[:2] for y, p, _ in sets]
+    values, estimates, patients = np.empty((len(sets), n)), [], 0
+    for place, source in enumerate(dict.fromkeys(sources)):
+        mine = [i for i, other in enumerate(sources) if other == source]
+        joined = [group for i in mine for group in (range(len(checked[i][0])) if sets[i][2] is None else sets[i][2])]
+        patient, count = _patients(joined, len(joined))
+        if count < 2:
+            raise ValueError(f"groups holds one patient of {source}; an interval over patients needs at least two")
+        patients += count
+        for i, own in zip(mine, np.split(patient, np.cumsum([len(checked[i][0]) for i in mine])[:-1]), strict=True):
+            y, p = checked[i]
+            threshold = _threshold(thresholds[i], metric, y.shape[1])
+            own = np.ascontiguousarray(own)
+            values[i] = _kmerl.metrics_resamples(
+                y, p, own, count, n, (seed + place) % 2**64, number, threshold, 15, _threads(threads)
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UndefinedMetricWarning)
+                estimates.append(score(metric, y, p, threshold=thresholds[i]))
+    means = values.mean(axis=0)
+    means = means[~np.isnan(means)]
+    ends = np.percentile(means, [50 * (1 - level), 50 * (1 + level)]) if len(means) else [np.nan, np.nan]
+    estimate = float(np.mean(estimates))
+    return Bootstrap(estimate, float(ends[0]), float(ends[1]), [], {}, metric, n, patients, seed, float(level))
 
 
 def _check(y, p, classes=None, probabilities=False, name="p"):

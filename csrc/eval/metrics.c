@@ -417,35 +417,53 @@ static double two_sided(const double *sorted, int64_t n)
     return n == 0 ? NAN : p < 1 ? p : 1;
 }
 
+/* Fills r->value; `resampling_close` frees it, whatever the status. */
+static km_status resampling_run(resampling *r, int resamples, km_metrics_hook *hook, void *context, km_error *err)
+{
+    if (resamples < 1)
+        return km_error_set(err, KM_VALUE, "resamples is %d, expected at least 1", resamples);
+    int64_t N = r->t->N;
+    int K = r->t->K, threads = r->t->settings->threads < resamples ? r->t->settings->threads : resamples;
+    r->drawn = malloc((size_t)threads * r->G * sizeof *r->drawn);
+    r->weight = malloc((size_t)threads * (size_t)N * sizeof *r->weight);
+    r->other = malloc((size_t)threads * (size_t)(K + 1) * sizeof *r->other);
+    r->value = malloc((size_t)resamples * (size_t)(K + 1) * sizeof *r->value);
+    if (r->drawn == NULL || r->weight == NULL || r->other == NULL || r->value == NULL)
+        return km_error_set(err, KM_MEMORY, "out of memory: %d resamples of %lld recordings by %d classes", resamples,
+                            (long long)N, K);
+    for (int block = block_size(r->t, threads); r->first < resamples; r->first += block) {
+        if (hook != NULL && hook(context) != 0)
+            return km_error_set(err, KM_STOPPED, "stopped after %d of %d resamples", r->first, resamples);
+        km_threads_run(threads, block < resamples - r->first ? block : resamples - r->first, resample, r);
+    }
+    return KM_OK;
+}
+
+static void resampling_close(resampling *r)
+{
+    free(r->value);
+    free(r->other);
+    free(r->weight);
+    free(r->drawn);
+}
+
 /* Resampled values of one table, or of the difference of two; p_value may be NULL. */
 static km_status bootstrap(double *score, double *low, double *high, double *p_value, int64_t *count, const table *t,
                            int tables, const uint32_t *patient, uint32_t G, int resamples, double level,
                            uint64_t seed, km_metrics_hook *hook, void *context, km_error *err)
 {
-    if (resamples < 1)
-        return km_error_set(err, KM_VALUE, "resamples is %d, expected at least 1", resamples);
-    int64_t N = t->N;
-    int K = t->K, threads = t->settings->threads < resamples ? t->settings->threads : resamples;
-    km_status status = KM_OK;
+    int K = t->K;
+    double *sorted = NULL;
     resampling r = {.t = t, .tables = tables, .patient = patient, .G = G, .seed = seed};
-    double *sorted = malloc((size_t)resamples * sizeof *sorted);
-    r.drawn = malloc((size_t)threads * G * sizeof *r.drawn);
-    r.weight = malloc((size_t)threads * (size_t)N * sizeof *r.weight);
-    r.other = malloc((size_t)threads * (size_t)(K + 1) * sizeof *r.other);
-    r.value = malloc((size_t)resamples * (size_t)(K + 1) * sizeof *r.value);
-    if (r.drawn == NULL || r.weight == NULL || r.other == NULL || r.value == NULL || sorted == NULL) {
-        status = km_error_set(err, KM_MEMORY, "out of memory: %d resamples of %lld recordings by %d classes", resamples,
-                              (long long)N, K);
+    km_status status = resampling_run(&r, resamples, hook, context, err);
+    if (status != KM_OK)
+        goto exit;
+    sorted = malloc((size_t)resamples * sizeof *sorted);
+    if (sorted == NULL) {
+        status = km_error_set(err, KM_MEMORY, "out of memory: %d resamples", resamples);
         goto exit;
     }
     score_tables(score, r.other, t, tables, t->ones);
-    for (int block = block_size(t, threads); r.first < resamples; r.first += block) {
-        if (hook != NULL && hook(context) != 0) {
-            status = km_error_set(err, KM_STOPPED, "stopped after %d of %d resamples", r.first, resamples);
-            goto exit;
-        }
-        km_threads_run(threads, block < resamples - r.first ? block : resamples - r.first, resample, &r);
-    }
     for (int k = 0; k <= K; k++) {
         int64_t n = 0;
         for (int i = 0; i < resamples; i++) {
@@ -463,10 +481,24 @@ static km_status bootstrap(double *score, double *low, double *high, double *p_v
 
 exit:
     free(sorted);
-    free(r.value);
-    free(r.other);
-    free(r.weight);
-    free(r.drawn);
+    resampling_close(&r);
+    return status;
+}
+
+km_status km_metrics_resamples(double *value, const uint8_t *y, const double *p, const uint32_t *patient, uint32_t G,
+                               int64_t N, int K, int resamples, uint64_t seed, const km_metrics_settings *settings,
+                               km_metrics_hook *hook, void *context, km_error *err)
+{
+    resampling r = {.tables = 1, .patient = patient, .G = G, .seed = seed};
+    table t;
+    km_status status = table_open(&t, y, p, N, K, settings, err);
+    r.t = &t;
+    if (status == KM_OK)
+        status = resampling_run(&r, resamples, hook, context, err);
+    for (int i = 0; status == KM_OK && i < resamples; i++)
+        value[i] = r.value[(int64_t)i * (K + 1) + K];
+    resampling_close(&r);
+    table_close(&t);
     return status;
 }
 

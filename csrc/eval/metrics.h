@@ -55,6 +55,15 @@ km_status km_metrics_bootstrap(double *score, double *low, double *high,        
                                const km_metrics_settings *settings,
                                km_metrics_hook *hook, void *context, km_error *err);
 
+/* The macro average of each resample, NaN where no class has both outcomes: what means over several data sets are made
+ * of. Data sets with the same patients, numbered alike, G and seed draw the same patients in the same resample.       */
+km_status km_metrics_resamples(double *value,                                           /* (resamples)         */
+                               const uint8_t *y, const double *p,                       /* (N, K)              */
+                               const uint32_t *patient, uint32_t G,                     /* (N), 0 .. G - 1     */
+                               int64_t N, int K, int resamples, uint64_t seed,
+                               const km_metrics_settings *settings,
+                               km_metrics_hook *hook, void *context, km_error *err);
+
 /* As km_metrics_bootstrap, of the difference first - second of two models' scores on the same recordings. Both take
  * the same draws; a class counts where both have a value, and difference[K] is the mean over those classes. Of n
  * resampled differences d, p_value is min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (1 + n)): two-sided, never 0.   */

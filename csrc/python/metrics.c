@@ -186,6 +186,41 @@ static PyObject *metrics_bootstrap(PyObject *module, PyObject *args, PyObject *k
     return columns_close(column, 3, status != KM_OK);
 }
 
+static PyObject *metrics_resamples(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"y", "p", "patient", "patients", "resamples", "seed", "metric", "threshold", "bins",
+                            "threads", NULL};
+    PyObject *y_object, *p_object, *patient_object, *threshold;
+    PyArrayObject *y, *p;
+    unsigned int G;
+    unsigned long long seed;
+    int metric, resamples;
+    km_metrics_settings settings = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOIiKiOii", names, &y_object, &p_object, &patient_object, &G,
+                                     &resamples, &seed, &metric, &threshold, &settings.bins, &settings.threads))
+        return NULL;
+    if (outcomes_check(&y, &p, y_object, p_object) < 0)
+        return NULL;
+    npy_intp N = PyArray_DIM(y, 0), K = PyArray_DIM(y, 1), count = resamples;
+    if (settings_check(&settings, metric, threshold, K) < 0)
+        return NULL;
+    const uint32_t *patient = patients_check(patient_object, N, G);
+    PyObject *value = patient == NULL ? NULL : km_binding_zeros(1, &count, NPY_FLOAT64);
+    if (value == NULL)
+        return NULL;
+    km_error err;
+    km_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = km_metrics_resamples(data(value), PyArray_DATA(y), PyArray_DATA(p), patient, G, N, (int)K, resamples, seed,
+                                  &settings, signals_hook, NULL, &err);
+    Py_END_ALLOW_THREADS
+    if (status == KM_OK)
+        return value;
+    Py_DECREF(value);
+    return km_binding_raise(&err);
+}
+
 static PyObject *metrics_paired(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     (void)module;
@@ -301,6 +336,8 @@ static PyMethodDef methods[] = {
      "For each class the threshold of its largest F1."},
     {"metrics_bootstrap", (PyCFunction)(void (*)(void))metrics_bootstrap, METH_VARARGS | METH_KEYWORDS,
      "A metric of each class and their mean: value, low and high end of the interval, resamples behind it."},
+    {"metrics_resamples", (PyCFunction)(void (*)(void))metrics_resamples, METH_VARARGS | METH_KEYWORDS,
+     "The macro average of each resample of patients."},
     {"metrics_paired", (PyCFunction)(void (*)(void))metrics_paired, METH_VARARGS | METH_KEYWORDS,
      "Difference of a metric of two models, each class and their mean: value, interval, p value, resamples behind it."},
     {"metrics_curve", metrics_curve, METH_VARARGS,
