@@ -877,7 +877,7 @@ def _ablate_options(parser):
     add("--fine-tune-epochs", metavar="N", type=int, help="of networks trained from scratch (default: 50)")
     add("--resamples", metavar="N", type=int, default=1000, help="of the bootstrap (default: 1000)")
     _add_quiet(parser)
-    _add_config(parser, without=("seed",))
+    _add_config(parser, without=("seed", "encoder"))
 
 
 def _ablate(arguments):

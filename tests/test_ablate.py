@@ -1,6 +1,7 @@
 """Whole tables of the paper: the files, running them, going on, what is refused."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from small import TINY
+from small import TINY, HashEncoder, make_store
 
 import kmerl
 from kmerl.ablation_table import FIGURE_ONLY, load_table
@@ -218,6 +219,130 @@ def test_rows_that_cannot_run_are_refused_with_the_reason(tmp_path):
     with pytest.warns(UserWarning, match="row 'b' is not run: needs a quantum computer"):
         found = kmerl.ablate(table, out=tmp_path / "out", progress=False, **SMALL)
     assert "Not run, b: needs a quantum computer." in str(found) and "Only quoted, kmerl has no such method: c." in str(found)
+
+
+class AnyText(HashEncoder):
+    poolings = ("mean", "cls", "pooler")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("store") / "store", 40, kmerl.sample_records("train")[:40])
+
+
+def other_sample():
+    """The sample once more, by another name and without one class."""
+    dataset = kmerl.sample_dataset()
+    dataset.name, dataset.classes, dataset.labels = "other", dataset.classes[1:], dataset.labels[:, 1:]
+    dataset.codes = dataset.codes[1:]
+    return dataset
+
+
+def test_a_mean_over_data_sets_has_an_interval(store, tmp_path):
+    found = kmerl.ablate("10", store, [kmerl.sample_dataset(), other_sample()], tmp_path / "out", rows=["1.00"],
+                         report_pooling="mean", progress=False, **SMALL)  # fmt: skip
+    column = found.row("1.00")["columns"]["12 leads"]
+    each = [figures["estimate"] for figures in column["datasets"].values()]
+    assert column["average"]["estimate"] == pytest.approx(np.mean(each)) and each[0] != each[1]
+    assert column["average"]["low"] < column["average"]["estimate"] < column["average"]["high"]
+    assert "mean over 2 data sets: sample, other" in str(found)
+
+
+def test_rows_of_another_vocabulary(store, tmp_path):
+    """Table 2b: the store is labelled anew beside itself, which stays as it was."""
+    before = store.fingerprint()
+    found = kmerl.ablate("2b", store, kmerl.sample_dataset(), tmp_path / "out", encoder=AnyText(),
+                         progress=False, **SMALL)  # fmt: skip
+    assert not any(row["reason"] for row in found.rows)
+    entities = {}
+    for path in (tmp_path / "out" / "runs").iterdir():
+        entities[path.name.split("-seed")[0]] = len(kmerl.load_model(path / "best.safetensors").vocabulary_)
+    assert entities["paper-superclasses=False"] < entities["paper"] != entities["paper-merge-synonyms=False"]
+    assert kmerl.Store.open(store.path).fingerprint() == before
+
+
+def test_rows_that_need_an_encoder(store, tmp_path):
+    dataset = kmerl.sample_dataset()
+    with pytest.raises(ValueError, match="MERL .ViT.': needs the store pooled by pooler and cls and embedded again"):
+        kmerl.ablate("figure4", store, dataset, tmp_path / "out", rows=["MERL (ViT)"], progress=False, **SMALL)
+    with pytest.raises(ValueError, match="needs the text encoder Med-CPT: .*--encoder NAME=FOLDER"):
+        kmerl.ablate("7b", store, dataset, tmp_path / "out", progress=False, **SMALL)
+    with pytest.raises(ValueError, match="needs the language model Gemma-2-9B: .*--extractor NAME=URL,MODEL"):
+        kmerl.ablate("8", store, dataset, tmp_path / "out", rows=["Gemma-2-9B"], progress=False, **SMALL)
+    found = kmerl.ablate("figure8", store, dataset, tmp_path / "out", rows=["MERL (ViT) with prompts"],
+                         encoder=AnyText(), progress=False, **SMALL)  # fmt: skip
+    report = kmerl.report.load(next((tmp_path / "out" / "runs").rglob("*ckepe*/zero_shot*.json")))
+    assert "prompts" in report.settings and not math.isnan(
+        found.row("MERL (ViT) with prompts")["columns"]["12 leads"]["average"]["estimate"]
+    )
+
+
+def test_text_encoders_by_name(store, tmp_path):
+    found = kmerl.ablate("7b", store, kmerl.sample_dataset(), tmp_path / "out", rows=["Med-CPT"],
+                         encoders={"Med-CPT": AnyText()}, progress=False, **SMALL)  # fmt: skip
+    assert found.row("Med-CPT")["columns"]["1 lead"]["average"]["low"] > 0
+
+
+@pytest.mark.skipif(not hasattr(kmerl.evaluate, "fine_tune"), reason="needs fine-tuning")
+def test_networks_from_scratch_and_probes(store, tmp_path):
+    table = write(
+        tmp_path / "mine.json",
+        columns=[{"name": "zero-shot", "evaluation": "zero_shot"},
+                 {"name": "probe", "evaluation": "linear_probe", "fraction": 1.0}],
+        rows=[{"name": "scratch", "preset": "merl-vit", "from_scratch": True}, {"name": "K-MERL"}],
+    )  # fmt: skip
+    found = kmerl.ablate(table, store, kmerl.sample_dataset(), tmp_path / "out", probe={"epochs": 2},
+                         fine_tune={"epochs": 1}, progress=False, **SMALL)  # fmt: skip
+    assert set(found.row("scratch")["columns"]) == {"probe"} and "From scratch" in str(found)
+    report = kmerl.report.load(next((tmp_path / "out" / "runs").rglob("fine_tune*.json")))
+    assert report.evaluation == "fine_tune" and report.settings["epochs"] == 1
+    assert [row["name"] for row in found.beside][-2:] == ["untrained model, paper", "random encoder, paper"]
+
+
+def test_what_cannot_be_measured_is_named(store, tmp_path):
+    dataset = kmerl.sample_dataset()
+    dataset.split = {**dataset.split, "train": np.arange(0)}
+    table = write(tmp_path / "mine.json", columns=[{"name": "probe", "evaluation": "linear_probe", "fraction": 0.1}])
+    found = kmerl.ablate(table, store, dataset, tmp_path / "out", progress=False, **SMALL)
+    assert math.isnan(found.row("K-MERL")["columns"]["probe"]["average"]["estimate"])
+    assert "No figure, K-MERL, probe, sample: " in str(found) and "has no train recordings" in str(found)
+
+
+def test_seen_and_unseen_classes(store, tmp_path):
+    found = kmerl.ablate("figure5", store, kmerl.sample_dataset(), tmp_path / "out", rows=["K-MERL"], progress=False,
+                         **SMALL)  # fmt: skip
+    columns = found.row("K-MERL")["columns"]
+    assert 0 < columns["AUC, seen"]["average"]["estimate"] < 1
+    assert math.isnan(columns["AUC, unseen"]["average"]["estimate"])  # the vocabulary knows all five
+
+
+def test_extraction_accuracy(store, tmp_path):
+    from llm_server import Server
+
+    with Server() as server:
+        texts = ["sinus rhythm", "atrial fibrillation"]
+        vocabulary = kmerl.Vocabulary.default()
+        gold = np.zeros((2, len(vocabulary)), np.uint8)
+        gold[0, vocabulary.index("sinus rhythm")] = gold[1, vocabulary.index("atrial fibrillation")] = 1
+        found = kmerl.ablate("8", store, kmerl.sample_dataset(), tmp_path / "out", rows=["Gemma-2-9B"],
+                             extractors={"Gemma-2-9B": {"base_url": server.url, "model": "m"}}, gold=(texts, gold),
+                             encoder=AnyText(), progress=False, **SMALL)  # fmt: skip
+    assert found.row("Gemma-2-9B")["columns"]["extraction accuracy"]["average"]["estimate"] > 0.9
+
+
+def test_the_shell(finished, tmp_path, capsys):
+    from kmerl import cli
+
+    out = copy(finished, tmp_path)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    assert cli.main(["ablate", "--table", "2a", "--out", str(out), "-q", *options]) == 0
+    assert str(finished[1]).splitlines()[5] in capsys.readouterr().out
+    assert cli.main(["ablate", "--table", "2a", "--out", str(out), "-q", "--lr", "0.5"]) == 1
+    assert "choose another folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["ablate", "--table", "2a", "store"])
+    assert cli.main(["ablate", "--table", "2a", "store", "--data", "mit:x"]) == 1
+    assert "KIND ptbxl" in capsys.readouterr().err
 
 
 def test_bad_arguments(tmp_path):

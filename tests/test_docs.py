@@ -127,6 +127,40 @@ def test_notebook_entities(tmp_path, monkeypatch, capsys, quick):
     assert names["store"].labels.shape == (110, 3) and names["compared"].total.f1 > 0.8
 
 
+def test_notebook_evaluation(tmp_path, monkeypatch, capsys, quick):
+    pytest.importorskip("matplotlib")
+    names = run_notebook("02_evaluation", tmp_path, monkeypatch)
+    out = capsys.readouterr().out
+    for shown in ("untrained model", "random encoder", "Comparison: sample", "macro average", "Table 2a", "71.61"):
+        assert shown in out, shown
+    assert names["sweep"].k == [1, 2, 3, 6, 12] and not any(row["reason"] for row in names["found"].rows)
+
+
+def test_every_table_has_its_command():
+    """docs/reproduce.md has a line for every table and figure of the paper, and no table that is not there."""
+    text = read("docs/reproduce.md")
+    named = set(re.findall(r"--table (\w+)(?![\w.])", text)) | set(re.findall(r"`(7e|figure6b|figure7b)`", text))
+    assert named - {"mine"} == set(kmerl.list_tables())
+    for table in [*map(str, range(1, 11)), *(f"Figure {i}" for i in range(4, 10))]:
+        assert re.search(rf"^\| (Tables? )?{table}\w?\b|^\| Tables? {table}|, {table}", text, re.M), table
+
+
+def test_the_example_of_a_table_loads(tmp_path):
+    from kmerl.ablation_table import load_table
+
+    example = re.search(r"```json\n(.*?)```", read("docs/reproduce.md"), re.S)[1]
+    (tmp_path / "mine.json").write_text(example)
+    assert [row.name for row in load_table(tmp_path / "mine.json").rows] == ["K-MERL", "6 to 11 masked"]
+
+
+def test_fields_of_tables_are_documented():
+    from kmerl import ablation_table
+
+    text = read("docs/reproduce.md").split("## A table of one's own")[1]
+    for field in {**ablation_table._TABLE, **ablation_table._COLUMN, **ablation_table._ROW, **ablation_table.LABELS}:
+        assert f"`{field}`" in text, field
+
+
 # ---- names ----
 
 

@@ -525,3 +525,48 @@ def test_calibration_curve_is_checked():
         metrics.calibration_curve(Y, P, bins=0)
     with pytest.raises(ValueError, match="expected probabilities"):
         metrics.calibration_curve(Y, [0.1, 0.9, 1.5, 0.2])
+
+
+def test_mean_bootstrap_of_one_set_is_bootstrap():
+    rng = np.random.default_rng(1)
+    y, p = rng.integers(0, 2, (60, 3)), rng.random((60, 3))
+    groups = [f"p{i // 2}" for i in range(60)]
+    one = metrics.bootstrap(y, p, groups=groups, n=200, seed=3)
+    mean = metrics.mean_bootstrap([(y, p, groups)], n=200, seed=3)
+    assert (mean.estimate, mean.low, mean.high, mean.patients) == (one.estimate, one.low, one.high, one.patients)
+
+
+def test_mean_bootstrap_draws_the_patients_of_a_source_once():
+    """Two tasks that are the same vary as one; two sources that are alike vary apart, so that their mean varies less."""
+    rng = np.random.default_rng(2)
+    y, p = rng.integers(0, 2, (60, 3)), rng.random((60, 3))
+    groups = list(range(60))
+    one = metrics.bootstrap(y, p, groups=groups, n=400)
+    same = metrics.mean_bootstrap([(y, p, groups)] * 2, sources=["a", "a"], n=400)
+    apart = metrics.mean_bootstrap([(y, p, groups)] * 2, n=400)
+    assert (same.low, same.high) == pytest.approx((one.low, one.high), abs=1e-12)
+    assert (apart.high - apart.low) / (one.high - one.low) == pytest.approx(0.5**0.5, abs=0.12)
+
+
+def test_mean_bootstrap_by_hand():
+    """A source whose tasks hold different patients: each task sees its own share of the common draw."""
+    rng = np.random.default_rng(3)
+    y, p = rng.integers(0, 2, (50, 2)), rng.random((50, 2))
+    groups = np.arange(50) // 2
+    first, second = slice(0, 30), slice(10, 50)
+    mean = metrics.mean_bootstrap(
+        [(y[first], p[first], groups[first]), (y[second], p[second], groups[second])], sources="aa", n=100
+    )
+    assert mean.patients == 25
+    both = [metrics.roc_auc_score(y[part], p[part]) for part in (first, second)]
+    assert mean.estimate == pytest.approx(np.mean(both)) and mean.low < mean.estimate < mean.high
+
+
+def test_mean_bootstrap_refuses():
+    y, p = np.array([[0], [1]]), np.array([[0.1], [0.9]])
+    with pytest.raises(ValueError, match="sets is empty"):
+        metrics.mean_bootstrap([])
+    with pytest.raises(ValueError, match="sources has 2 entries, expected one for each of the 1 sets"):
+        metrics.mean_bootstrap([(y, p, None)], sources=["a", "b"])
+    with pytest.raises(ValueError, match="one patient"):
+        metrics.mean_bootstrap([(y, p, ["a", "a"])])
