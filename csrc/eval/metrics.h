@@ -55,8 +55,8 @@ km_status km_metrics_bootstrap(double *score, double *low, double *high,        
                                const km_metrics_settings *settings,
                                km_metrics_hook *hook, void *context, km_error *err);
 
-/* The macro average of each resample, NaN where no class has both outcomes: what means over several data sets are made
- * of. Data sets with the same patients, numbered alike, G and seed draw the same patients in the same resample.       */
+/* The macro average of each resample, NaN where no class has both outcomes: what means over several data sets
+ * are made of. Data sets with the same patients, numbered alike, G and seed draw the same ones in a resample.  */
 km_status km_metrics_resamples(double *value,                                           /* (resamples)         */
                                const uint8_t *y, const double *p,                       /* (N, K)              */
                                const uint32_t *patient, uint32_t G,                     /* (N), 0 .. G - 1     */
