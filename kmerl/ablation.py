@@ -242,7 +242,7 @@ class _Run:
         if not any(_applies(column, row) for column in self.table.columns):
             return "the table has no column for a network that answers no names"
         if row.from_scratch:
-            return "" if hasattr(evaluate, "fine_tune") else "needs fine-tuning, which this kmerl does not have"
+            return ""
         if row.encoder is not None and row.encoder not in self.encoders:
             return f"needs the text encoder {row.encoder}: encoders={{{row.encoder!r}: ...}}, or --encoder NAME=FOLDER"
         name = row.labels.get("extractor", "store" if row.labels and self._extractor() != "lexicon" else None)

@@ -283,7 +283,6 @@ def test_text_encoders_by_name(store, tmp_path):
     assert found.row("Med-CPT")["columns"]["1 lead"]["average"]["low"] > 0
 
 
-@pytest.mark.skipif(not hasattr(kmerl.evaluate, "fine_tune"), reason="needs fine-tuning")
 def test_networks_from_scratch_and_probes(store, tmp_path):
     table = write(
         tmp_path / "mine.json",
