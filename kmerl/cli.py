@@ -229,6 +229,12 @@ def _store_options(parser):
         help='a WFDB record, or a folder: all records below it; or "sample": the ECGs that come with kmerl, with '
         "their reports",
     )
+    add(
+        "--dataset",
+        choices=("mimic_iv_ecg",),
+        help="RECORD is the folder of this data set, with reports and patients of its own",
+    )
+    add("--protocol", choices=("default", "merl"), default="default", help="of --dataset: as MERL stores recordings")
     add("--reports", metavar="CSV", help="columns record, report and, if you have them, patient")
     add("--patients", metavar="CSV", help="columns record, patient")
     for column in ("record", "report", "patient"):
@@ -242,6 +248,10 @@ def _store_options(parser):
 
 def _store(arguments):
     """Read recordings once and keep them with their reports in a folder, ready for training."""
+    if arguments.dataset is not None:
+        return _store_dataset(arguments)
+    if arguments.protocol != "default":
+        arguments.parser.error("--protocol goes with --dataset")
     sample = arguments.records == ["sample"] and not os.path.exists("sample")
     if sample and (arguments.reports or arguments.patients):
         arguments.parser.error("the sample has its own reports and patients: leave out --reports and --patients")
@@ -257,11 +267,42 @@ def _store(arguments):
     if arguments.patients is not None:
         table = _Annotations(arguments.patients, arguments.record_column)
         patients = table.of(paths, arguments.patient_column)
-    store = kmerl.Store.create(
-        arguments.out,
+    _create_store(
+        arguments,
         paths,
         reports=reports,
         patients=None if patients is None else [patient or None for patient in patients],
+    )
+    if reports is None and not sample:
+        _say(more="no reports: without --reports there is nothing to learn from")
+        return _next("store", "OUT", "RECORD", "--reports", "CSV")
+    if reports is not None and "" in reports:
+        _say(
+            more=f"{reports.count(''):,} of {len(reports):,} recordings have no report in {arguments.reports}"
+        )
+    _next("label", arguments.out)
+
+
+def _store_dataset(arguments):
+    from kmerl import datasets
+
+    if len(arguments.records) != 1:
+        arguments.parser.error(f"--dataset goes with one folder, got {len(arguments.records)}")
+    for option in ("reports", "patients"):
+        if getattr(arguments, option) is not None:
+            arguments.parser.error(f"--{option} does not go with --dataset, which has its own")
+    source = datasets.mimic_iv_ecg(arguments.records[0], protocol=arguments.protocol)
+    for note in source.notes:
+        _say(more=note)
+    _create_store(arguments, source)
+    _next("label", arguments.out)
+
+
+def _create_store(arguments, records, **given):
+    store = kmerl.Store.create(
+        arguments.out,
+        records,
+        **given,
         seconds=arguments.seconds,
         validation=arguments.validation,
         seed=arguments.seed,
@@ -276,14 +317,6 @@ def _store(arguments):
         more = f"sqlite3 {shlex.quote(arguments.out)}/store.sqlite 'SELECT name, reason FROM skipped'"
         _say(more=f"and {len(store.skipped) - 10:,} more: {more}")
     _say(more=", ".join(f"{len(indices):,} for {part}" for part, indices in store.split.items()))
-    if reports is None and not sample:
-        _say(more="no reports: without --reports there is nothing to learn from")
-        return _next("store", "OUT", "RECORD", "--reports", "CSV")
-    if reports is not None and "" in reports:
-        _say(
-            more=f"{reports.count(''):,} of {len(reports):,} recordings have no report in {arguments.reports}"
-        )
-    _next("label", arguments.out)
 
 
 def _record_paths(given):
@@ -694,8 +727,13 @@ def _evaluate_options(parser):
     add = parser.add_argument
     _add_checkpoint(parser)
     add("folder", metavar="FOLDER", help="recordings with a CSV of labels, or PTB-XL, or CPSC2018")
-    add("--dataset", choices=("folder", "ptbxl", "cpsc2018"), help="default: what the folder looks like")
-    add("--labels", metavar="CSV", help="record, patient, split, a 0/1 column a class (default: labels.csv)")
+    add("--dataset", choices=("folder", "ptbxl", "cpsc2018", "csn"), help="default: what the folder looks like")
+    add("--protocol", choices=("default", "merl"), help="merl: recordings as MERL prepares them; not with folder")
+    add(
+        "--labels",
+        metavar="CSV",
+        help="record, patient, split, a 0/1 column a class (default: labels.csv); of csn: exact (default) or merl",
+    )
     add("--task", choices=("super", "sub", "form", "rhythm"), help="of PTB-XL (default: super)")
     add(
         "--leads",
@@ -839,19 +877,30 @@ def _dataset(arguments):
     from kmerl import datasets
 
     folder, kind = pathlib.Path(arguments.folder), arguments.dataset or "folder"
-    if arguments.dataset is None and arguments.labels is None and not (folder / "labels.csv").is_file():
+    guess = arguments.dataset is None and arguments.labels in (None, "exact", "merl")
+    if guess and not (folder / (arguments.labels or "labels.csv")).is_file():
         if (folder / "ptbxl_database.csv").is_file():
             kind = "ptbxl"
+        elif (folder / "ConditionNames_SNOMED-CT.csv").is_file():
+            kind = "csn"
         elif any(folder.rglob("A0*.hea")):
             kind = "cpsc2018"
-    owners = (("--task", arguments.task, "ptbxl"), ("--labels", arguments.labels, "folder"))
-    for option, value, belongs in owners:
-        if value is not None and kind != belongs:
+    owners = (
+        ("--task", arguments.task, ("ptbxl",)),
+        ("--labels", arguments.labels, ("folder", "csn")),
+        ("--protocol", arguments.protocol, ("ptbxl", "cpsc2018", "csn")),
+    )
+    for option, value, belong in owners:
+        if value is not None and kind not in belong:
+            belongs = " or ".join(belong)
             arguments.parser.error(f"{option} goes with --dataset {belongs}, {folder} is read as {kind}")
+    protocol = arguments.protocol or "default"
     if kind == "ptbxl":
-        return datasets.ptbxl(folder, arguments.task or "super")
+        return datasets.ptbxl(folder, arguments.task or "super", protocol=protocol)
     if kind == "cpsc2018":
-        return datasets.cpsc2018(folder)
+        return datasets.cpsc2018(folder, protocol=protocol)
+    if kind == "csn":
+        return datasets.csn(folder, arguments.labels or "exact", protocol=protocol)
     return datasets.folder(folder, labels=arguments.labels or "labels.csv")
 
 

@@ -5,6 +5,7 @@ read when asked for.
 """
 
 import ast
+import hashlib
 import os
 import pathlib
 import warnings
@@ -13,9 +14,10 @@ import numpy as np
 
 from kmerl import merl
 from kmerl.classes import class_names
+from kmerl.mimic import mimic_iv_ecg
 from kmerl.table import Table, some
 
-__all__ = ["Dataset", "cpsc2018", "folder", "ptbxl"]
+__all__ = ["Dataset", "cpsc2018", "csn", "folder", "mimic_iv_ecg", "ptbxl"]
 
 PARTS = ("train", "validation", "test")
 
@@ -44,10 +46,26 @@ class Dataset:
     training : ndarray of int64, or None
         Of a data set with MERL's training subsets: the recordings of MERL's whole training part, in its order, as
         indices of this data set; -1 for those that are not here.
+    protocol : {"default", "merl"}
+        ``merl``: recordings are read as MERL prepares them (`kmerl.merl.prepared`), the first `taken` samples.
+    taken : int
     """
 
     def __init__(
-        self, name, paths, labels, classes, patients, split, *, codes=None, listed=None, notes=(), training=None
+        self,
+        name,
+        paths,
+        labels,
+        classes,
+        patients,
+        split,
+        *,
+        codes=None,
+        listed=None,
+        notes=(),
+        training=None,
+        protocol="default",
+        taken=merl.SAMPLES,
     ):
         self.name = name
         self.paths = list(paths)
@@ -59,6 +77,7 @@ class Dataset:
         self.listed = len(self.paths) if listed is None else listed
         self.notes = list(notes)
         self.training = training
+        self.protocol, self.taken = protocol, taken
 
     def __len__(self):
         return len(self.paths)
@@ -72,7 +91,8 @@ class Dataset:
             raise TypeError(f"index is {index!r}, expected a whole number; dataset.subset(part) gives a part")
         if not -len(self) <= index < len(self):
             raise IndexError(f"index is {index}, the data set has {len(self)} recordings")
-        return read_record(self.paths[index], leads="known")
+        record = read_record(self.paths[index], leads="known")
+        return merl.prepared(record, self.taken) if self.protocol == "merl" else record
 
     def __iter__(self):
         return (self[index] for index in range(len(self)))
@@ -119,6 +139,8 @@ class Dataset:
             codes=self.codes,
             notes=self.notes,
             training=training,
+            protocol=self.protocol,
+            taken=self.taken,
         )
 
     def fraction(self, fraction, *, seed=merl.SEED):
@@ -325,7 +347,7 @@ PTBXL_DUPLICATES = {
 }  # fmt: skip
 
 
-def ptbxl(path, task="super", *, fs=500):
+def ptbxl(path, task="super", *, fs=500, protocol="default"):
     """PTB-XL 1.0.3 [1]_ from a local folder, whole or in part.
 
     Labels are the statements of ``scp_codes`` whatever their likelihood; recordings without a label of the
@@ -340,6 +362,9 @@ def ptbxl(path, task="super", *, fs=500):
         5 diagnostic superclasses, 23 subclasses, 19 form or 12 rhythm statements.
     fs : {500, 100}
         Which of its two rates to read, in Hz.
+    protocol : {"default", "merl"}
+        ``merl``: recordings as MERL prepares them (`kmerl.merl.prepared`), for comparison with its figures; for a
+        model with ``normalisation="none"``, which takes them as they are.
 
     Returns
     -------
@@ -361,6 +386,9 @@ def ptbxl(path, task="super", *, fs=500):
         raise ValueError(f"task is {task!r}, expected one of {', '.join(PTBXL_TASKS)}")
     if fs not in (500, 100):
         raise ValueError(f"fs is {fs!r}, PTB-XL has 500 and 100 Hz")
+    merl.check_protocol(protocol)
+    if protocol == "merl" and fs != merl.FS:
+        raise ValueError(f"fs is {fs!r}, protocol 'merl' is for 500 Hz")
     path = pathlib.Path(path)
     for file in ("ptbxl_database.csv", "scp_statements.csv"):
         if not (path / file).is_file():
@@ -406,6 +434,7 @@ def ptbxl(path, task="super", *, fs=500):
         codes=codes,
         listed=PTBXL_SIZES[task],
         training=_places(merl.ptbxl(task), ids),
+        protocol=protocol,
     )
     if len(dataset) < dataset.listed:
         dataset.notes.append(
@@ -474,7 +503,7 @@ CPSC2018_DX = {
 CPSC2018_SIZE = 6877
 
 
-def cpsc2018(path):
+def cpsc2018(path, *, protocol="default"):
     """CPSC2018 [1]_, nine classes, from a local folder, whole or in part.
 
     Labels are read from the headers' ``#Dx`` lines. Patients were not published: each recording is its own.
@@ -485,6 +514,9 @@ def cpsc2018(path):
     ----------
     path : path
         The folder with A0001.hea and so on, or a folder above.
+    protocol : {"default", "merl"}
+        ``merl``: recordings as MERL prepares them (`kmerl.merl.prepared`, the first 2,500 samples), for comparison
+        with its figures; for a model with ``normalisation="none"``, which takes them as they are.
 
     Returns
     -------
@@ -503,6 +535,7 @@ def cpsc2018(path):
     and
        morphology abnormality detection", doi:10.1166/jmihi.2018.2442.
     """
+    merl.check_protocol(protocol)
     path = pathlib.Path(path)
     headers = sorted(path.rglob("A[0-9][0-9][0-9][0-9].hea"), key=lambda header: header.stem)
     if not headers:
@@ -541,6 +574,8 @@ def cpsc2018(path):
         listed=CPSC2018_SIZE,
         notes=["no patients published: each recording counts as a patient of its own"],
         training=_places(split["train"], numbers),
+        protocol=protocol,
+        taken=2500,
     )
     if len(dataset) < dataset.listed:
         dataset.notes.append(f"partial copy: {len(dataset):,} of CPSC2018's {dataset.listed:,} recordings")
@@ -555,6 +590,128 @@ def _dx(header):
             if words:
                 return words
     raise ValueError(f'{header.name} has no diagnosis: expected a line like "#Dx: AF" or "#Dx: 164889003"')
+
+
+# ---- Chapman-Shaoxing-Ningbo ----
+
+CSN_LAYOUT = (
+    "expected Chapman-Shaoxing-Ningbo as unpacked from https://physionet.org/content/ecg-arrhythmia/1.0.0/ : "
+    "ConditionNames_SNOMED-CT.csv, RECORDS, WFDBRecords/01/010/JS00001.hea and .mat, and so on; a part of the "
+    "recordings is enough"
+)
+CSN_SIZE = 23026
+# Of the labels of the whole, in the order of MERL's tables; "merl": of the tables themselves.
+CSN_DIGEST = {"merl": "e772ae80d7bcb08e", "exact": "7d2ec19d53d65905"}
+
+
+def csn(path, labels="exact", *, protocol="default"):
+    """Chapman-Shaoxing-Ningbo [1]_, 38 classes, from a local folder, whole or in part.
+
+    MERL's 23,026 of the 45,152 recordings (those whose diagnoses all have an entry in ConditionNames_SNOMED-CT.csv,
+    with one of the classes) and its split: 16,546 for training, 1,860 for validation, 4,620 for test. Labels are
+    read from the headers' ``#Dx`` lines. Patients were not published: each recording is its own.
+
+    Parameters
+    ----------
+    path : path
+        The folder with ConditionNames_SNOMED-CT.csv and WFDBRecords.
+    labels : {"exact", "merl"}
+        ``exact``: a class is set where its acronym is one of the recording's. ``merl``: where its acronym is *part*
+        of the text of them all, as in MERL's tables, which is wrong for seven classes (VB is in LVQRSAL: 913 of its
+        916 recordings); for comparison with MERL's figures only. Recordings without a label (147 of the whole, with
+        ``exact``) are kept and counted in the notes.
+    protocol : {"default", "merl"}
+        ``merl``: recordings as MERL prepares them (`kmerl.merl.prepared`), for comparison with its figures; for a
+        model with ``normalisation="none"``, which takes them as they are.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, not this data set, or none of its recordings; the message says where to get it.
+    ValueError
+        Other labels or protocol; a malformed table.
+
+    Warns
+    -----
+    UserWarning
+        Recordings whose header has no diagnosis or one that the table lacks: left out and listed.
+
+    References
+    ----------
+    .. [1] Zheng et al. 2022, "A large scale 12-lead electrocardiogram database for arrhythmia study",
+       doi:10.13026/wgex-er52.
+    """
+    if labels not in CSN_DIGEST:
+        raise ValueError(f"labels is {labels!r}, expected exact or merl")
+    merl.check_protocol(protocol)
+    path = pathlib.Path(path)
+    if not (path / "ConditionNames_SNOMED-CT.csv").is_file():
+        raise FileNotFoundError(f"{str(path)!r} has no ConditionNames_SNOMED-CT.csv; {CSN_LAYOUT}")
+    acronyms = _csn_acronyms(Table(path / "ConditionNames_SNOMED-CT.csv"))
+    split = merl.csn()
+    part_of = {int(number): part for part, numbers in split.items() for number in numbers}
+    headers = {int(h.stem[2:]): h for h in sorted(path.rglob("JS[0-9][0-9][0-9][0-9][0-9].hea"))}
+    names = class_names("csn")
+    numbers, rows, bad = [], [], []
+    for number in sorted(headers.keys() & part_of.keys()):
+        try:
+            found = [acronyms[code] for code in _dx(headers[number])]
+        except (KeyError, ValueError, OSError):
+            bad.append(headers[number].stem)
+            continue
+        found = found if labels == "exact" else ",".join(found)
+        numbers.append(number)
+        rows.append([code in found for code in names])
+    if not numbers:
+        raise FileNotFoundError(
+            f"{str(path)!r} has none of MERL's {CSN_SIZE:,} recordings ({len(headers):,} others); {CSN_LAYOUT}"
+        )
+    rows = np.array(rows, np.uint8)
+    notes = ["no patients published: each recording counts as a patient of its own"]
+    if labels == "merl":
+        notes.append("labels as in MERL's tables, which are wrong for 7 of the 38 classes: for comparison only")
+    if not rows.any(axis=1).all():
+        notes.append(f"{np.count_nonzero(~rows.any(axis=1)):,} recordings have none of the 38 labels; kept")
+    if bad:
+        notes.append(f"left out: {len(bad):,} recordings without a known diagnosis in the header: {some(bad)}")
+        warnings.warn(notes[-1], stacklevel=2)
+    if len(numbers) < CSN_SIZE:
+        notes.append(f"partial copy: {len(numbers):,} of MERL's {CSN_SIZE:,} recordings")
+    training = _places(split["train"], numbers)
+    dataset = Dataset(
+        "csn",
+        [str(headers[number].with_suffix("")) for number in numbers],
+        rows,
+        names.values(),
+        [headers[number].stem for number in numbers],
+        _split([part_of[number] for number in numbers]),
+        codes=names,
+        listed=CSN_SIZE,
+        notes=notes,
+        training=training,
+        protocol=protocol,
+    )
+    if len(dataset) == CSN_SIZE:
+        order = np.concatenate([_places(split[part], numbers) for part in PARTS])
+        if hashlib.sha256(rows[order].tobytes()).hexdigest()[:16] != CSN_DIGEST[labels]:
+            dataset.notes.append("labels differ from MERL's tables: another version of the data set?")
+    return dataset
+
+
+def _csn_acronyms(table):
+    """{SNOMED CT code: the first acronym that has it}."""
+    columns = {column.replace(" ", ""): column for column in table.header}
+    for needed in ("AcronymName", "Snomed_CT"):
+        if needed not in columns:
+            raise ValueError(f"{table.name} has no column {needed}, it has {', '.join(table.header)}; {CSN_LAYOUT}")
+    acronyms = {}
+    for row in table.rows:
+        acronyms.setdefault(row[columns["Snomed_CT"]], row[columns["AcronymName"]])
+    return acronyms
 
 
 # ---- What they share ----

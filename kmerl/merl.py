@@ -15,6 +15,9 @@ import pathlib
 
 import numpy as np
 
+from kmerl import _kmerl
+from kmerl.record import Record
+
 SEED = 42  # of every random choice in MERL
 
 
@@ -57,3 +60,53 @@ def ptbxl(task):
     """The ecg_ids of a task's training part, in the order of MERL's table."""
     name = "diagnostic" if task in ("super", "sub") else task
     return np.flatnonzero(np.unpackbits(_tables()[f"ptbxl-{name}"])).astype(np.int64)
+
+
+# ---- Its signals ----
+
+PROTOCOLS = ("default", "merl")
+FS, SAMPLES = 500, 5000
+
+
+def check_protocol(protocol):
+    """ValueError unless it is one of the two."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is {protocol!r}, expected one of {', '.join(PROTOCOLS)}")
+
+
+def prepared(record, taken=SAMPLES, stored=False):
+    """A recording as MERL gives it to a model: 5,000 samples a lead from 0 to 1 (SPEC 1).
+
+    The first `taken` samples, zeros behind them up to 5,000, then min-max over all leads of the recording:
+    (x - min) / (max - min + 1e-8). Leads that are not there stay out: lead-agnostic tokens have zeros in their place.
+
+    Parameters
+    ----------
+    record : Record
+        At 500 Hz.
+    taken : int
+        5,000; 2,500 for CPSC2018.
+    stored : bool
+        As MERL stores MIMIC-IV-ECG: without the 1e-8, times 1,000, cut to whole numbers, divided by 1,000. A store
+        keeps these exactly.
+
+    Returns
+    -------
+    Record
+
+    Raises
+    ------
+    ValueError
+        Another sampling rate; no sample that is there.
+
+    Notes
+    -----
+    Missing samples are interpolated first: MERL's own repair looks at the first twelve samples only, by its index.
+    MERL changes aVL and aVF over where data sets order them otherwise than MIMIC-IV-ECG; here leads go by name.
+    """
+    if record.fs != FS:
+        raise ValueError(f"{record.name}: protocol 'merl' is for 500 Hz, the recording has {record.fs:g} Hz")
+    signal = _kmerl.merl_signal(np.ascontiguousarray(record.signal), int(taken), SAMPLES, bool(stored))
+    return Record(
+        signal, FS, record.leads, record.name, record.comments, record.report, record.labels, record.patient
+    )

@@ -75,7 +75,8 @@ class Store:
         path : path-like
             The store's folder: new, empty, or that of the store to go on with. Its parent must exist.
         records : iterable of path-like or Record
-            Paths of WFDB records (with or without ".hea"), or records in memory; a generator will do.
+            Paths of WFDB records (with or without ".hea"), or records in memory; a generator will do. Or a data set
+            for pretraining with reports and patients of its own, such as `kmerl.datasets.mimic_iv_ecg`.
         reports : iterable of str, optional
             A report for each recording; None or "": none. By default the records' own (`Record.report`).
         patients : iterable of str or int, optional

@@ -411,7 +411,8 @@ class Builder:
             self._begin()
             self.midway = True
             text = item.report if item.report is not None else prepared.report or ""
-            patient = item.patient if self.parameters["patients"] else prepared.patient
+            given = self.parameters["patients"] or item.patient is not None
+            patient = item.patient if given else prepared.patient
             self.file.write(prepared.data)
             self.db.execute(
                 "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
@@ -589,6 +590,8 @@ def create(folder, records, reports, patients, *, parameters, executor, progress
     """Builds the store in `folder`, or goes on with it, or finds it finished and made of the same."""
     total = common_length(records, reports, patients)
     make_folder(folder)
+    if hasattr(records, "recordings"):  # a data set for pretraining says itself what the workers read
+        records = records.recordings()
     items = inputs(records, reports, patients)
     with durable.FolderLock(folder, "store"):
         finished = os.path.join(folder, fmt.DATABASE)

@@ -531,12 +531,26 @@ def test_evaluate_by_fine_tuning(run, tmp_path, monkeypatch):
         assert result.code == 2 and message in result.err
 
 
+def test_store_of_mimic_iv_ecg(run, tmp_path, monkeypatch):
+    from test_datasets import write_mimic
+
+    monkeypatch.chdir(tmp_path)
+    write_mimic(tmp_path / "mimic")
+    result = run("store out --dataset mimic_iv_ecg mimic")
+    assert result.code == 0 and "2 of the 4 recordings that record_list.csv lists are used" in result.out
+    assert kmerl.Store.open("out").patients == ["10", "11"]
+    assert "goes with one folder, got 2" in run("store out --dataset mimic_iv_ecg mimic more").err
+    assert "--reports does not go with --dataset" in run("store out --dataset mimic_iv_ecg mimic --reports x.csv").err
+    assert "--protocol goes with --dataset" in run("store out mimic --protocol merl").err
+    assert "has no record_list.csv; expected MIMIC-IV-ECG" in run("store out --dataset mimic_iv_ecg out").err
+
+
 def test_evaluate_finds_out_what_the_folder_is(run, tmp_path, monkeypatch, model):
     from kmerl import datasets
 
     monkeypatch.chdir(tmp_path)
     seen = []
-    for name in ("ptbxl", "cpsc2018", "folder"):
+    for name in ("ptbxl", "cpsc2018", "csn", "folder"):
 
         def read(path, *rest, _name=name, **more):
             seen.append((_name, *rest, *more.values()))
@@ -551,13 +565,17 @@ def test_evaluate_finds_out_what_the_folder_is(run, tmp_path, monkeypatch, model
     (tmp_path / "a" / "ptbxl_database.csv").touch()
     run("evaluate best.safetensors a --task rhythm")
     run("evaluate best.safetensors a --labels other.csv")
-    run("evaluate best.safetensors a --dataset cpsc2018")
+    run("evaluate best.safetensors a --dataset cpsc2018 --protocol merl")
+    (tmp_path / "a" / "ptbxl_database.csv").unlink()
+    (tmp_path / "a" / "ConditionNames_SNOMED-CT.csv").touch()
+    run("evaluate best.safetensors a --labels merl")
     assert seen == [
         ("folder", "labels.csv"),
-        ("cpsc2018",),
-        ("ptbxl", "rhythm"),
+        ("cpsc2018", "default"),
+        ("ptbxl", "rhythm", "default"),
         ("folder", "other.csv"),
-        ("cpsc2018",),
+        ("cpsc2018", "merl"),
+        ("csn", "merl", "default"),
     ]
     result = run("evaluate best.safetensors a --dataset folder --task sub")
     assert result.code == 2 and "--task goes with --dataset ptbxl, a is read as folder" in result.err

@@ -4,11 +4,13 @@ import csv
 import hashlib
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import pytest
 
-from kmerl import datasets, merl
+import kmerl
+from kmerl import datasets, merl, mimic
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -474,6 +476,269 @@ def test_cpsc2018_refuses_what_it_is_not(tmp_path):
     write_record(tmp_path / "copy" / "A0001", comments=["Dx: AF"])
     with pytest.raises(ValueError, match="has A0001 in more than one folder"):
         datasets.cpsc2018(tmp_path)
+
+
+# ---- Chapman-Shaoxing-Ningbo ----
+
+CONDITIONS = """Acronym Name,Full Name,Snomed_CT
+LBBB,left bundle branch block,164909002
+LVQRSAL,lower voltage QRS in all lead,251146004
+MI,myocardial infarction,164865005
+MIBW,myocardial infraction in back wall,164865005
+STTC,ST-T Change,428750005
+VB,ventricular bigeminy,11157007
+SR,Sinus Rhythm,426783006
+AFIB,Atrial Fibrillation,164889003
+AF,Atrial Flutter,164890007
+"""
+
+
+def write_csn(path, diagnoses, conditions=CONDITIONS):
+    """One recording of MERL's 23,026 for each text of diagnoses: its number."""
+    path.mkdir(exist_ok=True)
+    (path / "ConditionNames_SNOMED-CT.csv").write_text("\ufeff" + conditions, encoding="utf-8")
+    split = merl.csn()
+    numbers = sorted(int(split[part][k]) for k in range(4) for part in ("train", "test", "validation"))
+    for number, dx in zip(numbers, diagnoses, strict=False):
+        write_record(path / "WFDBRecords" / "01" / "010" / f"JS{number:05d}", comments=["Age: 85", f"Dx: {dx}"])
+    return numbers[: len(diagnoses)]
+
+
+DIAGNOSES = ["426783006,428750005", "251146004", "164889003,164865005", "164909002,11157007"]
+
+
+@pytest.mark.parametrize(
+    "labels, expected",
+    [
+        ("exact", [{"SR", "STTC"}, set(), {"AFIB", "MI"}, {"LBBB", "VB"}]),
+        ("merl", [{"SR", "STTC"}, set(), {"AFIB", "AF", "MI"}, {"LBBB", "VB"}]),
+    ],
+)
+def test_csn(tmp_path, labels, expected):
+    numbers = write_csn(tmp_path, DIAGNOSES)
+    dataset = datasets.csn(tmp_path, labels)
+    named = [{c for c, on in zip(dataset.codes, row, strict=True) if on} for row in dataset.labels]
+    expected[1] |= {code for code in dataset.codes if labels == "merl" and code in "LVQRSAL"}
+    expected[0] |= {code for code in dataset.codes if labels == "merl" and code in "SR,STTC"}
+    assert named == expected and dataset.codes[6] == "VB" and dataset.classes[6] == "ventricular bigeminy"
+    assert [int(patient[2:]) for patient in dataset.patients] == numbers
+    for part, of in merl.csn().items():
+        assert {numbers[i] for i in dataset.split[part]} == set(numbers) & set(of.tolist())
+    assert len(dataset) == 4 and dataset.listed == 23026 and dataset[0].signal.shape == (12, 500)
+    assert "partial copy: 4 of MERL's 23,026 recordings" in dataset.notes
+    assert ("1 recordings have none of the 38 labels; kept" in dataset.notes) == (labels == "exact")
+    assert any("for comparison only" in note for note in dataset.notes) == (labels == "merl")
+
+
+def test_csn_lists_what_it_cannot_read(tmp_path):
+    write_csn(tmp_path, [*DIAGNOSES, "426783006,999"])
+    write_record(tmp_path / "WFDBRecords" / "99" / "999" / "JS99999", comments=["Dx: 426783006"])
+    with pytest.warns(UserWarning, match="left out: 1 recordings without a known diagnosis in the header: JS"):
+        assert len(datasets.csn(tmp_path)) == 4
+
+
+def test_csn_refuses_what_it_is_not(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no ConditionNames_SNOMED-CT.csv; expected Chapman.*physionet.org"):
+        datasets.csn(tmp_path)
+    write_csn(tmp_path, [])
+    with pytest.raises(FileNotFoundError, match=r"has none of MERL's 23,026 recordings \(0 others\); expected Chap"):
+        datasets.csn(tmp_path)
+    with pytest.raises(ValueError, match="labels is 'both', expected exact or merl"):
+        datasets.csn(tmp_path, "both")
+    write_csn(tmp_path, DIAGNOSES, conditions="Code,Name\n1,2\n")
+    with pytest.raises(ValueError, match="has no column AcronymName, it has Code, Name; expected Chapman"):
+        datasets.csn(tmp_path)
+
+
+@pytest.mark.skipif(not MERL_TABLES.is_dir(), reason="needs MERL's tables in ../shared/data/merl")
+@pytest.mark.parametrize("labels", ["exact", "merl"])
+def test_whole_csn_from_headers_gives_merls_labels(tmp_path, labels, monkeypatch):
+    """Headers of all 23,026, written from the tables' diagnoses: labels, sizes and digest are the tables'."""
+    conditions = (SHARED / "text" / "snomed_chapman" / "ConditionNames_SNOMED-CT.csv").read_text(encoding="utf-8-sig")
+    code = {line.split(",")[0]: line.rsplit(",", 1)[1] for line in conditions.splitlines()[1:]}
+    (tmp_path / "ConditionNames_SNOMED-CT.csv").write_text(conditions)
+    dx = {}
+    for part in ("train", "val", "test"):
+        with open(MERL_TABLES / "chapman" / f"chapman_{part}.csv", newline="") as file:
+            for row in csv.DictReader(file):
+                stem = pathlib.Path(row["ecg_path"]).stem
+                dx[stem] = [code[name] for name in row["diagnose"].split(",")]
+                (tmp_path / f"{stem}.hea").touch()
+    monkeypatch.setattr(datasets, "_dx", lambda header: dx[header.stem])
+    dataset = datasets.csn(tmp_path, labels)
+    assert {part: len(of) for part, of in dataset.split.items()} == {"train": 16546, "validation": 1860, "test": 4620}
+    assert not any("differ" in note for note in dataset.notes)
+    assert any(note.startswith("147 recordings have none") for note in dataset.notes) == (labels == "exact")
+    assert dataset.labels[:, dataset.codes.index("VB")].sum() == {"exact": 3, "merl": 916}[labels]
+    for share, found in zip((0.01, 0.1), MERL_SUBSETS["csn"], strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            chosen = {int(dataset.patients[i][2:]) for i in dataset.fraction(share)}
+        train = merl.csn()["train"]
+        assert len(chosen) == found[0] and chosen == set(train[merl.subset(len(train), share)].tolist())
+    dataset.labels[0, 0] ^= 1
+    monkeypatch.setattr(datasets, "_dx", lambda header: dx[header.stem][:1])
+    assert any("differ" in note for note in datasets.csn(tmp_path, labels).notes)
+
+
+# ---- MIMIC-IV-ECG ----
+
+
+def write_mimic(path, extra=()):
+    """Two recordings with a report, one with too short a one, one whose files are not here."""
+    path.mkdir(exist_ok=True)
+    reports = {
+        "101": ["Sinus rhythm", "", "Possible anterior infarct - age undetermined", "Abnormal EKG"],
+        "102": ["Normal ECG"],
+        "103": ["*** Atrial fibrillation ***", 'with "rapid"\nresponse, left axis'],
+        "104": ["Sinus rhythm with first degree A-V block"],
+    }
+    columns = [f"report_{k}" for k in range(18)]
+    with open(path / "machine_measurements.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["subject_id", "study_id", "cart_id", *columns, "rr_interval"])
+        for study in ("103", "104", "101", "102"):  # in another order
+            writer.writerow(["1", study, "7", *reports[study], *[""] * (18 - len(reports[study])), "800"])
+    with open(path / "record_list.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["subject_id", "study_id", "file_name", "ecg_time", "path"])
+        for k, study in enumerate(("101", "102", "103", "104", *extra)):
+            place = f"files/p1000/p{k}/s{study}/{study}"
+            writer.writerow([10 + k // 2, study, study, "2100-01-01", place])
+            if study in ("101", "102", "103"):
+                write_record(path / place, leads=("I", "II", "III", "aVR", "aVF", "aVL", *LEADS[6:]), seed=k)
+    return path
+
+
+def test_mimic_iv_ecg(tmp_path):
+    source = datasets.mimic_iv_ecg(write_mimic(tmp_path / "m", extra=["105"]))
+    assert len(source) == 2 and source.listed == 5
+    assert source.notes == [
+        "2 of the 5 recordings that record_list.csv lists are used",
+        "left out: 1 with a report of fewer than 4 words",
+        "left out: 1 that are not in machine_measurements.csv",
+        "partial copy: 1 recordings with a report are not here",
+    ]
+    records = list(source)
+    assert [record.name for record in records] == ["101", "103"] and records[0].leads[4] == "aVF"
+    assert [record.patient for record in records] == ["10", "11"]
+    assert records[0].report == "sinus rhythm. possible anterior infarct - age undetermined. abnormal ecg."
+    assert records[1].report == 'atrial fibrillation ***. with "rapid" response, left axis.'
+    assert source[-1].report == records[1].report
+    np.testing.assert_array_equal(source[1].signal, records[1].signal)
+    assert len(datasets.mimic_iv_ecg(tmp_path / "m", min_words=0)) == 3
+    store = kmerl.Store.create(tmp_path / "store", source, progress=False)
+    assert [record.report for record in store] == [record.report for record in records]
+    assert store.patients == ["10", "11"]
+    assert len(kmerl.Store.create(tmp_path / "store", source, progress=False)) == 2  # the same once more: opened
+
+
+def test_mimic_iv_ecg_by_merls_protocol(tmp_path):
+    source = datasets.mimic_iv_ecg(write_mimic(tmp_path / "m"), protocol="merl")
+    store = kmerl.Store.create(tmp_path / "store", source, progress=False)
+    raw = datasets.mimic_iv_ecg(tmp_path / "m")[1].signal.astype(np.float64)
+    x = np.zeros((12, 5000))
+    x[:, :500] = raw
+    steps = ((x - x.min()) / (x.max() - x.min()) * 1000).astype(np.int16)
+    np.testing.assert_allclose(source[1].signal, steps / 1000, atol=1e-7)
+    order = [source[1].leads.index(lead) for lead in store[1].leads]
+    np.testing.assert_array_equal(np.rint(store[1].signal * 1000), steps[order])
+
+
+@pytest.mark.parametrize(
+    "statements, report",
+    [
+        (["*** Normal EKG ***"], "normal ecg."),
+        (["==- Pacing -=="], " pacing ."),  # to the letter
+        (["A", "", "B."], "a. b.."),
+        (["***"], ""),
+        ([], ""),
+        (["a\tb\r\nc"], "a b  c."),
+    ],
+)
+def test_reports_as_merl_prepares_them(statements, report):
+    assert mimic.prepare_report(statements) == report
+
+
+def test_mimic_iv_ecg_refuses_what_it_is_not(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no record_list.csv; expected MIMIC-IV-ECG 1.0 .*physionet.org"):
+        datasets.mimic_iv_ecg(tmp_path / "none")
+    path = write_mimic(tmp_path / "m")
+    for bad in (-1, 2.5, True):
+        with pytest.raises(ValueError, match="min_words is .*, expected a whole number of 0 or more"):
+            datasets.mimic_iv_ecg(path, min_words=bad)
+    with pytest.raises(ValueError, match="protocol is 'paper', expected one of default, merl"):
+        datasets.mimic_iv_ecg(path, protocol="paper")
+    with pytest.raises(FileNotFoundError, match="has no recording to use: 0 of the 4 .*words; expected MIMIC"):
+        datasets.mimic_iv_ecg(path, min_words=1000)
+    table = path / "machine_measurements.csv"
+    text = table.read_text()
+    for broken, message in (
+        (text[:-20], r"machine_measurements.csv, at byte [\d,]+: \d+ columns, the header has 22; cut off"),
+        (text.replace("report_17", "other"), "has no column 'report_17', it has subject_id, study_id"),
+        (text.replace("1,102,", "1,101,"), "has study 101 more than once"),
+        (text.replace("1,102,", "1,1x2,"), "study_id is '1x2', expected a whole number"),
+    ):
+        table.write_text(broken)
+        with pytest.raises(ValueError, match=message):
+            datasets.mimic_iv_ecg(path)
+
+
+# ---- MERL's signals ----
+
+
+def minmax(x):
+    return (x - x.min()) / (x.max() - x.min() + 1e-8)
+
+
+def test_protocol_of_cpsc2018(tmp_path):
+    """The first 2,500 samples, zeros up to 5,000, min-max over all."""
+    write_record(tmp_path / "A0001", seconds=12, comments=["Dx: AF"])
+    plain, dataset = datasets.cpsc2018(tmp_path), datasets.cpsc2018(tmp_path, protocol="merl")
+    x = np.pad(plain[0].signal.astype(np.float64)[:, :2500], ((0, 0), (0, 2500)))
+    for one in (dataset, dataset.subset("train"), dataset.subset("test"), dataset.subset("validation")):
+        if len(one):
+            np.testing.assert_allclose(one[0].signal, minmax(x), atol=1e-7)
+
+
+def test_protocol_of_ptbxl_and_csn(tmp_path, small_ptbxl, monkeypatch):
+    names = datasets.class_names
+    monkeypatch.setattr(datasets, "class_names", lambda task: kmerl.class_names(task) if task == "csn" else names(task))
+    write_csn(tmp_path / "c", DIAGNOSES)
+    for read, path in ((datasets.ptbxl, small_ptbxl), (datasets.csn, tmp_path / "c")):
+        plain, dataset = read(path), read(path, protocol="merl")
+        x = np.zeros((12, 5000))
+        x[:, :500] = plain[0].signal
+        np.testing.assert_allclose(dataset[0].signal, minmax(x), atol=1e-7)
+        assert dataset[0].leads == plain[0].leads
+    with pytest.raises(ValueError, match="fs is 100, protocol 'merl' is for 500 Hz"):
+        datasets.ptbxl(small_ptbxl, fs=100, protocol="merl")
+    for read in (datasets.ptbxl, datasets.cpsc2018, datasets.csn):
+        with pytest.raises(ValueError, match="protocol is 'exact', expected one of default, merl"):
+            read(tmp_path, protocol="exact")
+
+
+def test_missing_samples_are_interpolated_before_min_max():
+    x = np.random.default_rng(0).normal(size=(3, 5000)).astype(np.float32)
+    x[1, 1000] = np.nan
+    repaired = x.astype(np.float64)
+    repaired[1, 1000] = (repaired[1, 999] + repaired[1, 1001]) / 2
+    record = merl.prepared(kmerl.Record(x, 500, ["I", "V1", "V6"]))
+    np.testing.assert_allclose(record.signal, minmax(repaired), atol=1e-7)
+    flat = merl.prepared(kmerl.Record(np.ones((1, 5000)), 500, ["I"]), stored=True)
+    assert not flat.signal.any()
+    with pytest.raises(ValueError, match="protocol 'merl' is for 500 Hz, the recording has 250 Hz"):
+        merl.prepared(kmerl.Record(x, 250, ["I", "V1", "V6"]))
+
+
+# ---- One class, one patient ----
+
+
+@pytest.mark.filterwarnings("ignore:.*one outcome only")
+def test_one_class_or_one_patient_only(tmp_path):
+    rows = [f"r{i},p,train,1" for i in range(6)]
+    dataset = datasets.folder(write_folder(tmp_path, rows, header="record,patient,split,af"))
+    assert dataset.labels.shape == (6, 1) and list(dataset.fraction(0.1)) == list(range(6))
 
 
 # ---- The development data ----

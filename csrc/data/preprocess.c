@@ -464,3 +464,25 @@ void km_preprocess_normalise(float *x, int leads, int64_t n, km_normalisation ki
     case KM_NO_NORMALISATION: break;
     }
 }
+
+void km_preprocess_merl(float *out, const float *in, int leads, int64_t n, int64_t taken, int64_t length, int stored)
+{
+    const int64_t count = n < taken ? n : taken;
+    memset(out, 0, (size_t)(leads * length) * sizeof *out);
+    for (int lead = 0; lead < leads; lead++) {
+        memcpy(out + lead * length, in + lead * n, (size_t)count * sizeof *out);
+        km_preprocess_repair(out + lead * length, count);
+    }
+    if (!stored) {
+        minmax(out, leads * length);
+        return;
+    }
+    float low = out[0], high = out[0];
+    for (int64_t i = 1; i < leads * length; i++) {
+        low = out[i] < low ? out[i] : low;
+        high = out[i] > high ? out[i] : high;
+    }
+    const double range = high > low ? (double)high - (double)low : 1.0;
+    for (int64_t i = 0; i < leads * length; i++)
+        out[i] = (float)(trunc(((double)out[i] - (double)low) / range * 1000.0) / 1000.0);
+}

@@ -44,4 +44,10 @@ double km_preprocess_median(const float *x, int64_t n, uint32_t *scratch);
  * std is about the mean of all d. scratch: n values.                                                        */
 void km_preprocess_normalise(float *x, int leads, int64_t n, km_normalisation kind, uint32_t *scratch);
 
+/* MERL's (SPEC 1): out (leads, length) = the first `taken` samples of in (leads, n), missing ones interpolated,
+ * zeros behind them; then over all of out, padding included,
+ *   y = (x - min) / (max - min + 1e-8),   or, as it stores them,   y = trunc(1000 (x - min) / (max - min)) / 1000.
+ * taken <= length.                                                                                                  */
+void km_preprocess_merl(float *out, const float *in, int leads, int64_t n, int64_t taken, int64_t length, int stored);
+
 #endif

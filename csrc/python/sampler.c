@@ -209,6 +209,34 @@ static PyObject *normalise(PyObject *module, PyObject *args)
     return result;
 }
 
+PyDoc_STRVAR(merl_signal_doc,
+"merl_signal(x, taken, length, stored)\n--\n\n"
+"x (leads, n) float32 as MERL prepares it (SPEC 1): the first taken samples, zeros up to length, min-max over all;\n"
+"stored: in steps of 1/1000.");
+
+static PyObject *merl_signal(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *object;
+    long long taken, length;
+    int stored;
+    if (!PyArg_ParseTuple(args, "OLLp:merl_signal", &object, &taken, &length, &stored))
+        return NULL;
+    PyArrayObject *x = km_binding_array(object, "x", NPY_FLOAT32, 2, NULL);
+    if (x == NULL)
+        return NULL;
+    if (PyArray_DIM(x, 0) < 1 || PyArray_DIM(x, 1) < 1 || taken < 1 || taken > length || length > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "x must be (1 or more leads, 1 or more samples), taken 1 .. length");
+        return NULL;
+    }
+    npy_intp shape[2] = {PyArray_DIM(x, 0), (npy_intp)length};
+    PyObject *result = PyArray_SimpleNew(2, shape, NPY_FLOAT32);
+    if (result != NULL)
+        km_preprocess_merl(PyArray_DATA((PyArrayObject *)result), PyArray_DATA(x), (int)shape[0], PyArray_DIM(x, 1),
+                           taken, length, stored);
+    return result;
+}
+
 PyDoc_STRVAR(repair_doc,
 "repair(x)\n--\n\n"
 "x (leads, n) float32 with missing samples interpolated, and how many there were in each lead.");
@@ -291,6 +319,7 @@ static PyMethodDef methods[] = {
     {"sample_batch", sample_batch, METH_VARARGS, sample_batch_doc},
     {"sample_windows", sample_windows, METH_VARARGS, sample_windows_doc},
     {"normalise", normalise, METH_VARARGS, normalise_doc},
+    {"merl_signal", merl_signal, METH_VARARGS, merl_signal_doc},
     {"repair", repair, METH_O, repair_doc},
     {"mask_leads", mask_leads, METH_VARARGS, mask_leads_doc},
     {"mask_segments", mask_segments, METH_VARARGS, mask_segments_doc},
