@@ -17,7 +17,7 @@ import numpy as np
 from kmerl import evaluate
 from kmerl import metrics as _metrics
 from kmerl.ablation_table import FIGURE_ONLY, load_table
-from kmerl.config import PRESETS, SIZES, Config
+from kmerl.config import EXECUTION, PRESETS, SIZES, Config
 from kmerl.durable import FolderLock, writing
 from kmerl.probe import probes
 from kmerl.report import RANDOM, UNTRAINED, _json, _markdown_table, _text_table, _write, load
@@ -289,7 +289,7 @@ class _Run:
             "probe": self.probe,
             "fine_tune": self.fine_tune,
             "datasets": {dataset.name: _fingerprint(dataset) for dataset in self.datasets},
-            "config": json.loads(json.dumps(self.base)),
+            "config": json.loads(json.dumps(_computed(self.base))),
         }
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
@@ -343,7 +343,7 @@ class _Run:
 
     def _key(self, row, seed):
         """What a training's folder is called: the same for the same configuration, whichever table it is in."""
-        values = [self.configs[row.name], row.labels, row.encoder, row.class_texts, row.from_scratch]
+        values = [_computed(self.configs[row.name]), row.labels, row.encoder, row.class_texts, row.from_scratch]
         changes = [f"{name}={value}" for name, value in {**row.config, **row.labels}.items()]
         changes += filter(None, (row.encoder, row.class_texts, row.from_scratch and "from scratch"))
         readable = re.sub(r"[^A-Za-z0-9=.]+", "-", "-".join([row.preset, *changes]))[:60].strip("-")
@@ -496,7 +496,7 @@ class _Run:
             classes = [c for c in near if bool(near[c]["by"]) == (column.classes == "seen")]
         about = {"recordings": len(report.records), "patients": len(set(report.patients)), "part": report.part,
                  "classes": len(classes), "undefined": [c for c in report.undefined if c in classes],
-                 "skipped": len(report.skipped), "trained": report.trained}  # fmt: skip
+                 "skipped": len(report.skipped), "trained": report.trained, "notes": report.notes}  # fmt: skip
         if not classes:
             return {**nothing, **about, "absent": f"no {column.classes} classes"}, None
         if column.metric not in metrics:
@@ -555,6 +555,11 @@ class _Run:
 QUOTED = "quoted: kmerl has no such method"
 UNASKED = "not asked for"
 EXTRACTION = ("extraction", None, None)
+
+
+def _computed(values):
+    """What is computed: without the fields that only say how a run is executed."""
+    return {name: value for name, value in values.items() if name not in EXECUTION}
 
 
 def _applies(column, row):
@@ -734,13 +739,17 @@ class Ablation:
         quoted = [row["name"] for row in self.rows if row["reason"] == QUOTED]
         if quoted:
             remarks.append(f"Only quoted, kmerl has no such method: {', '.join(quoted)}.")
-        for dataset in self.datasets:
-            remarks += [f"{dataset['name']}: {note}." for note in dataset["notes"]]
+        notes = {(dataset["name"], note) for dataset in self.datasets for note in dataset["notes"]}
+        remarks += [f"{dataset['name']}: {note}." for dataset in self.datasets for note in dataset["notes"]]
         undefined = {}
         for row in self.rows:
             for way, column in row["columns"].items():
                 for name, figures in column["datasets"].items():
                     undefined.setdefault(name, dict.fromkeys(figures.get("undefined", ())))
+                    for note in figures.get("notes", ()):  # what only the measuring showed
+                        if (name, note) not in notes:
+                            notes.add((name, note))
+                            remarks.append(f"{name}, {row['name']}, {way}: {note}.")
                     if "failed" in figures:
                         remarks.append(f"No figure, {row['name']}, {way}, {name}: {figures['failed']}.")
                     if "absent" in figures and len(self.datasets) > 1:

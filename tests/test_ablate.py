@@ -154,6 +154,7 @@ def test_nothing_finished_is_repeated(finished, tmp_path, monkeypatch):
     out = copy(finished, tmp_path)
     monkeypatch.setattr(kmerl.KMERL, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert kmerl.ablate("2a", out=out, progress=False, **SMALL).to_json() == finished[1].to_json()
+    kmerl.ablate("2a", out=out, progress=False, threads=1, **SMALL)  # changes no bit, so it is no other setting
 
 
 def test_another_table_takes_over_what_is_trained(finished, tmp_path, monkeypatch):
@@ -296,6 +297,13 @@ def test_networks_from_scratch_and_probes(store, tmp_path):
     report = kmerl.report.load(next((tmp_path / "out" / "runs").rglob("fine_tune*.json")))
     assert report.evaluation == "fine_tune" and report.settings["epochs"] == 1
     assert [row["name"] for row in found.beside][-2:] == ["untrained model, paper", "random encoder, paper"]
+
+
+def test_no_test_recordings_is_said(store, tmp_path):
+    dataset = kmerl.sample_dataset()
+    dataset.split = {**dataset.split, "test": np.arange(0)}
+    found = kmerl.ablate("10", store, dataset, tmp_path / "out", rows=["1.00"], progress=False, **SMALL)
+    assert "sample, 1.00, 12 leads: no test recordings here, so all were scored" in str(found)
 
 
 def test_what_cannot_be_measured_is_named(store, tmp_path):
