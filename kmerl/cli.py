@@ -963,6 +963,11 @@ def _ablate(arguments):
     print(found)
     for ending in ("json", "md", "html"):
         _say(f"wrote {os.path.join(arguments.out, found.table.name)}.{ending}")
+    names = kmerl.list_tables()
+    another = names[(names.index(found.table.name) + 1) % len(names)] if found.table.name in names else names[0]
+    given = [] if arguments.store is None else [arguments.store]
+    given += [word for text in arguments.data or () for word in ("--data", text)]
+    _next("ablate", "--table", another, *given, "--out", arguments.out)
 
 
 def _gold(path):

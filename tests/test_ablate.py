@@ -343,7 +343,8 @@ def test_the_shell(finished, tmp_path, capsys):
     out = copy(finished, tmp_path)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     assert cli.main(["ablate", "--table", "2a", "--out", str(out), "-q", *options]) == 0
-    assert str(finished[1]).splitlines()[5] in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert str(finished[1]).splitlines()[5] in printed and f"next: kmerl ablate --table 2b --out {out}" in printed
     assert cli.main(["ablate", "--table", "2a", "--out", str(out), "-q", "--lr", "0.5"]) == 1
     assert "choose another folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
