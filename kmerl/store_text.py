@@ -31,6 +31,9 @@ def label(
         raise TypeError(f"vocabulary is a {type(vocabulary).__name__}, expected a kmerl.Vocabulary")
     if hedged not in ("drop", "keep"):
         raise ValueError(f"hedged is {hedged!r}, expected 'drop' or 'keep'")
+    for name, switch in (("superclasses", superclasses), ("merge_synonyms", merge_synonyms)):
+        if not isinstance(switch, (bool, np.bool_)):
+            raise TypeError(f"{name} is {switch!r}, expected True or False")
     if isinstance(hold_out, str):
         raise TypeError(f"hold_out must be a list of names, got the single text {hold_out!r}")
     hold_out = list(hold_out)

@@ -187,6 +187,13 @@ def test_what_hold_out_refuses(store):
         _ = store.labels
 
 
+@pytest.mark.parametrize("switch", ["superclasses", "merge_synonyms"])
+@pytest.mark.parametrize("value", ["no", None, 0])
+def test_switches_are_true_or_false(store, switch, value):
+    with pytest.raises(TypeError, match=f"{switch} is {value!r}, expected True or False"):
+        store.label(vocabulary(), progress=False, **{switch: value})
+
+
 def test_held_out_entities_are_answered_as_unseen_texts(tmp_path):
     records = kmerl.sample_records("train")[:20]
     store = create(tmp_path / "s", records)
