@@ -1,6 +1,6 @@
 """How well the lexicon reads reports: the figures of docs/entities.md, with the errors.
 
-    python benchmarks/extract_quality.py [--data ../shared/data] [--errors CODE] [--picture labels.png]
+    python benchmarks/extract_quality.py [--data ../shared/data] [--errors CODE]
 
 1. Against PTB-XL's SCP codes, every code with at least 30 positives whose entity the vocabulary has. An
    entity counts as found where it is asserted. Three blocks:
@@ -11,7 +11,7 @@
    differ there, the text says otherwise (read the cases with --errors CODE).
 2. Machine statements by kind, the unmatched ones listed.
 3. The gold statements of tests/data.
-4. How often each entity is asserted in the reports, and which occur together (a picture with --picture).
+4. How often each entity is asserted in the reports. (Of a store: Store.prevalence, kmerl.plot_cooccurrence.)
 """
 
 import argparse
@@ -189,7 +189,7 @@ def gold(vocabulary):
     )
 
 
-def prevalence(data, vocabulary, picture):
+def prevalence(data, vocabulary):
     rows = reports(data)
     labels = label_matrix([text for text, _ in rows], vocabulary)
     counts = labels.sum(axis=0, dtype=np.int64)
@@ -198,23 +198,6 @@ def prevalence(data, vocabulary, picture):
     print(f"\nEntities asserted in {len(rows)} reports: {int((counts > 0).sum())} of {len(names)}")
     for i in order[:60]:
         print(f"    {counts[i]:6} {100 * counts[i] / len(rows):5.1f} %  {names[i]}")
-    if picture:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-
-        top = order[:40]
-        part = labels[:, top].astype(np.float64)
-        together = (part.T @ part) / np.maximum(part.sum(axis=0), 1)[:, None]
-        figure, axes = plt.subplots(figsize=(12, 11))
-        image = axes.imshow(together, cmap="viridis", vmin=0, vmax=1)
-        axes.set_xticks(range(len(top)), names[top], rotation=90, fontsize=7)
-        axes.set_yticks(range(len(top)), names[top], fontsize=7)
-        axes.set_title("Of the reports with the row's entity, the share that has the column's")
-        figure.colorbar(image, shrink=0.8)
-        figure.savefig(picture, bbox_inches="tight", dpi=120)
-        print(f"co-occurrence picture: {picture}")
 
 
 def main():
@@ -223,7 +206,6 @@ def main():
     )
     parser.add_argument("--data", type=pathlib.Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--errors", metavar="CODE", help="show the reports where text and code differ")
-    parser.add_argument("--picture", metavar="PNG", help="draw which entities occur together")
     arguments = parser.parse_args()
     vocabulary = kmerl.Vocabulary.default()
     if not (arguments.data / "text").is_dir():
@@ -234,7 +216,7 @@ def main():
     against_codes(arguments.data, vocabulary, arguments.errors)
     statements(arguments.data, vocabulary)
     gold(vocabulary)
-    prevalence(arguments.data, vocabulary, arguments.picture)
+    prevalence(arguments.data, vocabulary)
 
 
 if __name__ == "__main__":
