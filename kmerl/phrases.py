@@ -15,14 +15,14 @@ from . import _kmerl
 from .vocabulary import VocabularyError, expand, kind_of, read_object, read_text, texts_fault
 
 FORMAT = "kmerl phrases 1"
-SIDES = ("right", "left", "either")
+SIDES = ("right", "left", "either", "list")
 REMARKS = ("technical", "comparison", "advice", "comment")
 LISTS = ("endings", "fillers", "connectors", "barriers", "abbreviations", "ordinal", "decoys", "tails")
 GROUPS = {"words": None, "negation": SIDES, "hedge": SIDES, "remarks": REMARKS}
 PATTERNS = ("negation", "hedge", "remarks", "decoys", "tails")
 _ENTITY, _NEGATION, _HEDGE, _REMARK, _DECOY, _TAIL, _LIST = range(7)
 _WEAK = 1
-_SIDES = {"right": 1, "left": 2, "either": 3}
+_SIDES = {"right": 1, "left": 2, "either": 3, "list": 4}
 _FLAGS = {"fillers": 1, "connectors": 2, "barriers": 4, "abbreviations": 8, "ordinal": 16}
 
 

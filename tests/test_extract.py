@@ -76,6 +76,25 @@ CASES = [
         {"acute myocardial infarction": "negated", "old myocardial infarction": "asserted"},
     ),
     (
+        "Consider ischemia, injury, hypokalemia. Sinus rhythm",
+        {
+            "myocardial ischemia": "hedged",
+            "myocardial injury": "hedged",
+            "hypokalemia": "hedged",
+            "sinus rhythm": "asserted",
+        },
+    ),
+    ("possible LVH, sinus tachycardia", {"left ventricular hypertrophy": "hedged", "sinus tachycardia": "asserted"}),
+    ("kan ej utesluta ischemi", {"myocardial ischemia": "hedged"}),
+    ("ST isoelektrisch, T positiv", {"low amplitude T wave": "absent"}),
+    ("ST flat, T inverted", {"low amplitude T wave": "absent", "T wave inversion": "asserted"}),
+    ("Multiple premature complexes, vent & supraven", {"ventricular premature complex": "asserted"}),
+    (
+        "Inferior ST changes - possible anterior injury",
+        {"inferior ST change": "asserted", "anterior injury": "hedged", "inferior injury": "absent"},
+    ),
+    ("Inferior ST depression and T wave inversion", {"inferior T wave inversion": "asserted"}),
+    (
         "Inferior ST-T changes - possible anterior injury",
         {"inferior ST-T change": "asserted", "anterior injury": "hedged", "myocardial injury": "hedged"},
     ),

@@ -224,6 +224,11 @@ static bool displaces(const km_labels *labels, const km_match *b, const km_match
 {
     const km_phrase *one = b->phrase, *other = a->phrase;
     bool both_entities = one->kind == KM_PHRASE_ENTITY && other->kind == KM_PHRASE_ENTITY;
+    /* What a comma begins takes its words from what only reaches across it: "ST flat, T inverted". */
+    if ((both_entities || one->kind == KM_PHRASE_DECOY) && b->from > a->from && b->to > a->to
+        && labels->token[b->from].before & KM_BREAK_COMMA && share(a, a->mask, b)
+        && !(labels->token[b->from + 1].before & KM_BREAK_JOIN))
+        return true;
     if (!within(a, b))      /* "anterior ST changes, anterior injury": the injury's own region is the nearer one */
         return both_entities && one->target == other->target && b->from >= a->from && b->to <= a->to
                && b->to - b->from < a->to - a->from && share(a, a->mask, b) && !within(b, a);
@@ -289,6 +294,33 @@ static km_status sort_out(km_labels *labels, bool *remark, km_error *err)
     return KM_OK;
 }
 
+/* Drops findings that take their two ends from two others: in "inferior ST change - possible anterior injury" no
+ * inferior injury is meant. "Inferior ST depression and T wave inversion" stays, the second end is its superclass. */
+static void drop_mixtures(km_labels *labels)
+{
+    int64_t n = 0;
+    for (int64_t k = 0; k < labels->found_count; k++) {
+        const km_match *a = &labels->found[k].match;
+        bool mixed = false;
+        bool gap = a->to - a->from >= __builtin_popcountll(a->mask);
+        for (int64_t l = 0; gap && l < labels->found_count && !mixed; l++) {
+            const km_match *last = &labels->found[l].match;
+            if (last->to != a->to || last->from <= a->from
+                || is_above(&labels->above, last->phrase->target, a->phrase->target))
+                continue;
+            for (int64_t f = 0; f < labels->found_count && !mixed; f++) {
+                const km_match *first = &labels->found[f].match;
+                mixed = first->from == a->from && first->to > a->from && first->to < last->from;
+            }
+        }
+        labels->found[k].dropped = mixed;
+    }
+    for (int64_t k = 0; k < labels->found_count; k++)
+        if (!labels->found[k].dropped)
+            labels->found[n++] = labels->found[k];
+    labels->found_count = n;
+}
+
 /* ---- negations and hedges ------------------------------------------------------------------ */
 
 typedef struct between {
@@ -344,7 +376,8 @@ static int64_t start_of(const km_match *match)
     return match->first + __builtin_ctzll(match->mask | match->context);
 }
 
-/* To the right of a cue: the nearest finding with all that overlap it, then the members of its list. */
+/* To the right of a cue: the nearest finding with all that overlap it, then the members of its list, which needs
+ * a connector ("A, B or C"), unless the cue opens one that ends the sentence ("consider A, B, C").            */
 static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, int reach)
 {
     int64_t n = labels->found_count, k = 0;
@@ -381,6 +414,9 @@ static bool mark_right(km_labels *labels, const km_match *cue, int32_t status, i
             mark(&labels->found[k], status);
         last = reach_of(next) > last ? reach_of(next) : last;
     }
+    if (cue->phrase->side == KM_SIDE_LIST && k == n && last + 1 == labels->token_count)
+        for (; pending >= 0 && pending < n; pending++)
+            mark(&labels->found[pending], status);
     return true;
 }
 
@@ -444,6 +480,7 @@ static void decide(km_labels *labels)
             continue;
         switch (cue->phrase->side) {
         case KM_SIDE_RIGHT:
+        case KM_SIDE_LIST:
             mark_right(labels, cue, status, REACH);
             break;
         case KM_SIDE_LEFT:      /* a question mark doubts the words it touches */
@@ -562,6 +599,7 @@ static km_status sentence(km_labels *labels, int64_t *cut, km_error *err)
     km_status status = sort_out(labels, &remark, err);
     if (status != KM_OK)
         return status;
+    drop_mixtures(labels);
     decide(labels);
     km_finding *room = grow(labels->findings, &labels->finding_capacity, labels->finding_count + labels->found_count,
                             sizeof *room);

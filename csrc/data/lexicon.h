@@ -32,8 +32,8 @@ typedef enum km_phrase_kind {
     KM_PHRASE_KINDS
 } km_phrase_kind;
 
-/* On which side of a negation or hedge its finding stands. */
-enum { KM_SIDE_RIGHT = 1, KM_SIDE_LEFT = 2, KM_SIDE_EITHER = 3 };
+/* On which side of a negation or hedge its finding stands; LIST: to the right, and what commas join to it. */
+enum { KM_SIDE_RIGHT = 1, KM_SIDE_LEFT = 2, KM_SIDE_EITHER = 3, KM_SIDE_LIST = 4 };
 
 typedef struct km_phrase {
     km_phrase_kind kind;
