@@ -234,3 +234,18 @@ def test_an_extractor_of_ones_own():
             return [[] for _ in texts]
 
     assert kmerl.extract(["a", "b"], extractor=Mine()) == [[], []]
+
+
+@pytest.mark.parametrize("text, shown, absent", [
+    ("Atrial flutter with 4:1 conduction", "atrial flutter", "atrial flutter with variable block"),
+    ("Vorhofflattern mit 3:1 Überleitung", "atrial flutter", "atrial flutter with variable block"),
+    ("Atrial flutter with 4:1 AV block", "atrial flutter", "high degree AV block"),
+    ("Atrial flutter with 2:1 block", "atrial flutter with 2:1 block", "atrial flutter with variable block"),
+    ("Atrial flutter with variable block", "atrial flutter with variable block", "high degree AV block"),
+    ("4:1 AV block", "high degree AV block", "atrial flutter"),
+    ("Torsades", "ventricular tachycardia", "ventricular fibrillation"),
+    ("torsade de pointes", "ventricular tachycardia", "ventricular fibrillation"),
+])
+def test_ratios_of_flutter(text, shown, absent):
+    found = {f.entity for f in kmerl.extract([text])[0] if f.status == "asserted"}
+    assert shown in found and absent not in found
