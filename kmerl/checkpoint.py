@@ -12,7 +12,7 @@ from . import safetensors
 from .config import Config
 from .leads import LEADS
 
-__all__ = ["Checkpoint", "Names"]
+__all__ = ["Checkpoint", "Head", "Names"]
 
 FORMAT = "kmerl checkpoint 1"
 _REAL = "float32"
@@ -38,6 +38,24 @@ class Names:
 
 
 @dataclass
+class Head:
+    """A linear layer on the encoder's feature: ``sigmoid(weight @ feature + bias)``.
+
+    Attributes
+    ----------
+    classes : list of str
+    leads : list of str
+        Those that it was trained on.
+    weight, bias : ndarray (classes, width) and (classes,) float32
+    """
+
+    classes: list[str]
+    leads: list[str]
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass
 class Checkpoint:
     """What a file holds."""
 
@@ -50,6 +68,7 @@ class Checkpoint:
     training: dict = field(default_factory=dict)    # step, epoch, validation loss, store, ...
     moments: dict | None = None             # {"m": {name: array}, "v": {name: array}}, in a run's last.safetensors
     library: str = ""
+    head: Head | None = None
 
     def write(self, path) -> None:
         """Writes the file: whole, or not at all.
@@ -84,6 +103,9 @@ class Checkpoint:
             metadata["vocabulary"] = self.vocabulary
         if self.text_encoder is not None:
             metadata["text_encoder"] = self.text_encoder
+        if self.head is not None:
+            tensors |= {"head.weight": self.head.weight, "head.bias": self.head.bias}
+            metadata["head"] = json.dumps({"classes": self.head.classes, "leads": self.head.leads}, ensure_ascii=False)
         safetensors.write(path, tensors, metadata)
 
     @classmethod
@@ -108,6 +130,9 @@ class Checkpoint:
             config = Config.from_json(metadata["config"])
             leads, training = _json(metadata, "leads", list), _json(metadata, "training", dict)
             texts = _json(metadata, "names", list) if "names" in metadata else None
+            head = _json(metadata, "head", dict) if "head" in metadata else None
+            if head is not None and not all(_texts(head.get(name)) for name in ("classes", "leads")):
+                raise ValueError("head must hold classes and leads, lists of texts")
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: its header cannot be used: {error}") from None
         if leads != list(LEADS):
@@ -120,6 +145,9 @@ class Checkpoint:
         expected = {**parameters, **statistics}
         if texts is not None:
             expected["names.query"] = expected["names.contrast"] = (len(texts), config.text_width)
+        if head is not None:
+            expected["head.weight"] = (len(head["classes"]), config.width)
+            expected["head.bias"] = (len(head["classes"]),)
         if any(name.startswith("optimiser.") for name in tensors):
             for moment in "mv":
                 expected.update({f"optimiser.{moment}.{name}": shape for name, shape in parameters.items()})
@@ -138,10 +166,16 @@ class Checkpoint:
         if "optimiser.m." + next(iter(parameters)) in tensors:
             moments = {moment: {name: tensors[f"optimiser.{moment}.{name}"] for name in parameters} for moment in "mv"}
         names = Names(texts, tensors["names.query"], tensors["names.contrast"]) if texts is not None else None
+        if head is not None:
+            head = Head(head["classes"], head["leads"], tensors["head.weight"], tensors["head.bias"])
         return cls(config, {name: tensors[name] for name in parameters},
                    {name: tensors[name] for name in statistics}, names,
                    metadata.get("vocabulary"), metadata.get("text_encoder"), training, moments,
-                   metadata.get("library", ""))
+                   metadata.get("library", ""), head)
+
+
+def _texts(value):
+    return isinstance(value, list) and value and all(isinstance(text, str) for text in value)
 
 
 def _json(metadata, name, kind):

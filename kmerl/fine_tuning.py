@@ -12,6 +12,7 @@ import numpy as np
 
 from kmerl import _kmerl, safetensors
 from kmerl.batch import check_rate
+from kmerl.checkpoint import Head
 from kmerl.durable import FolderLock
 from kmerl.metrics import UndefinedMetricWarning, roc_auc_score
 from kmerl.probe import RANDOM_SEED, REAL, SETTINGS, Recordings, fit_probes, parts_of, rate_of, seeds_of, warn_of
@@ -71,7 +72,9 @@ def fine_tune(
     Returns
     -------
     Report
-        ``report.random`` is the linear probe on a random frozen encoder, with the probe's own settings.
+        ``report.random`` is the linear probe on a random frozen encoder, with the probe's own settings;
+        ``report.classifier`` what the first seed trained, with `predict_proba` and `save`
+        (`kmerl.classifier.Classifier`).
 
     Raises
     ------
@@ -123,6 +126,8 @@ def fine_tune(
             path = None if out is None else os.path.join(out, f"seed-{one}.safetensors")
             training = _Training(model, dataclasses.replace(config, seed=one), corpus, rows, recordings, identity, path)
             fitted.append(training.run(progress))
+            if one == seeds[0]:
+                classifier = training.classifier(model)
     fields = {"fraction": float(fraction), "notes": notes + recordings.notes}
     settings = {"epochs": config.epochs, "batch size": config.batch_size, "lr": config.lr}
     settings |= {name.replace("_", " "): _plain(getattr(config, name)) for name in ("weight_decay", "warmup_steps")}
@@ -130,6 +135,7 @@ def fine_tune(
     report = recordings.measure(
         "fine_tune", fitted, seeds, resamples, seed, model=describe(model), settings=settings, **fields
     )
+    report.classifier = classifier
     fitted = fit_probes(recordings, features, seeds, SETTINGS, RANDOM, progress)
     report.beside[RANDOM] = recordings.measure(
         "linear_probe",
@@ -280,10 +286,27 @@ class _Training:
             self.best = self.core.parameters(), self.core.statistics(), head, len(self.scores) + 1
         self.scores.append(auroc)
 
+    def classifier(self, model):
+        """What is best, after `run`: the model's configuration, names and texts with it."""
+        from kmerl.classifier import Classifier
+
+        parameters, statistics, head, _ = self.best
+        classes = list(self.recordings.dataset.classes)
+        tuned = model.untrained(self.config.seed).set_parameters(parameters)
+        if statistics:
+            tuned.set_statistics(statistics)
+        weight, bias = self._layer(head)
+        return Classifier(tuned, Head(classes, list(self.recordings.leads), weight, bias))
+
+    def _layer(self, head):
+        """Weight (classes, width) and bias (classes,)."""
+        classes = len(self.recordings.dataset.classes)
+        return head[: classes * self.config.width].reshape(classes, -1), head[classes * self.config.width :]
+
     def _logits(self, rows, head):
         config = dataclasses.replace(self.config, **UNMASKED).to_core()
         classes = len(self.recordings.dataset.classes)
-        weight, bias = head[: classes * self.config.width].reshape(classes, -1), head[classes * self.config.width :]
+        weight, bias = self._layer(head)
         logits = [np.zeros((0, classes), REAL)]
         for begin in range(0, len(rows), CHUNK):
             chosen = np.ascontiguousarray(rows[begin : begin + CHUNK], np.int64)

@@ -293,7 +293,11 @@ def parts_of(dataset, fraction, part):
     sizes = ", ".join(f"{len(v):,} {k}" for k, v in dataset.split.items())
     for name in ("train", part):
         if not len(dataset.split[name]):
-            raise ValueError(f"{dataset.name} has no {name} recordings ({sizes}), which are needed")
+            about = "".join(f"; {note}" for note in getattr(dataset, "notes", ()) if note.startswith("partial copy"))
+            raise ValueError(
+                f"{dataset.name} has no {name} recordings ({sizes}), which are needed{about}: add recordings of that "
+                "part, or give a split of your own by a CSV (kmerl.datasets.folder)"
+            )
     if part == "validation":
         notes.append("scored on the recordings that chose the epoch and the thresholds: this flatters")
     with warnings.catch_warnings():     # of classes with one outcome, which `Recordings` knows of those it can use

@@ -106,6 +106,8 @@ class Report:
     protocol, version : str
     resamples, seed : int
         Of the bootstrap.
+    classifier : kmerl.classifier.Classifier or None
+        What a fine-tuning trained, of the first seed: ``report.classifier.save(path)``. In no file of the report.
     """
 
     evaluation: str
@@ -134,6 +136,7 @@ class Report:
     version: str = ""
     resamples: int = 1000
     seed: int = 0
+    classifier: object = field(default=None, repr=False, compare=False)
 
     spread = PATIENTS
     quoted = note = ""

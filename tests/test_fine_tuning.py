@@ -12,6 +12,7 @@ from test_probe import CLASSES, Made
 
 import kmerl
 from kmerl import evaluate
+from kmerl.classifier import Classifier
 from kmerl.probe import RANDOM_SEED
 
 ENCODERS = ("default", "merl-vit", "resnet")
@@ -192,6 +193,29 @@ def test_seeds_leads_and_options():
     assert report.seeds["seeds"] == [0, 1] and report.leads == ["V1", "II"] and report.settings["masked leads"] == "(0, 1)"
     alone = tune(seed=0, seeds=[1], leads=["V1", "II"], epochs=2, masked_leads=(0, 1), segment_masking="lead", clip=1.0)
     assert report.seeds["metrics"]["roc_auc"]["values"][1] == alone.metrics["roc_auc"]["macro"]
+
+
+@pytest.mark.parametrize("preset, options", [(None, TINY), ("merl-resnet", {"projection_width": 64})])
+def test_what_was_trained_is_kept(tmp_path, preset, options):
+    """Answers as scored (there the signals had 1 uV steps), the same from a file, whose encoder load_model reads."""
+    dataset, path = Beats(train=16), tmp_path / "tuned.safetensors"
+    model = kmerl.KMERL(preset, **options).initialize(8)
+    report = tune(dataset, model, epochs=1, leads=3)
+    classifier = report.classifier
+    records = [dataset[i] for i in dataset.split["test"]]
+    cut = [kmerl.Record(r.signal[[r.leads.index(name) for name in report.leads]], r.fs, report.leads) for r in records]
+    answers = classifier.predict_proba(cut)
+    np.testing.assert_allclose(answers, report.scores, atol=2e-3)
+    assert np.array_equal(classifier.predict_proba(cut[0]), answers[0])
+    assert not np.array_equal(classifier.encoder.encode(cut), model.encode(cut))
+    classifier.save(path)
+    again = Classifier.load(path)
+    assert (again.classes, again.leads) == (list(CLASSES), ["I", "II", "III"])
+    assert np.array_equal(again.predict_proba(cut), answers)
+    assert np.array_equal(kmerl.load_model(path).encode(cut), classifier.encoder.encode(cut))
+    model.save(path)
+    with pytest.raises(ValueError, match="without a head"):
+        Classifier.load(path)
 
 
 class Stop(Exception):
