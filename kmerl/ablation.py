@@ -19,9 +19,10 @@ from kmerl import metrics as _metrics
 from kmerl.ablation_table import FIGURE_ONLY, load_table
 from kmerl.config import EXECUTION, PRESETS, SIZES, Config
 from kmerl.durable import FolderLock, writing
-from kmerl.probe import probes
+from kmerl.fine_tuning import OPTIONS
+from kmerl.probe import probes, rate_of
 from kmerl.report import RANDOM, UNTRAINED, _json, _markdown_table, _text_table, _write, load
-from kmerl.scoring import chosen_leads
+from kmerl.scoring import chosen_leads, whole
 
 __all__ = ["Ablation", "SAMPLE", "ablate"]
 
@@ -186,7 +187,8 @@ class _Run:
             raise ValueError(f"seeds is {seeds}, expected different whole numbers")
         self.encoder, self.encoders = encoder, dict(encoders or {})
         self.extractors, self.gold = dict(extractors or {}), gold
-        self.probe, self.fine_tune, self.resamples = dict(probe or {}), dict(fine_tune or {}), resamples
+        self.probe, self.fine_tune = _measuring("probe", probe), _measuring("fine_tune", fine_tune)
+        self.resamples = whole(resamples, "resamples")
         self.configs = {row.name: self._config(row) for row in table.rows if not (row.quoted or row.needs)}
         self.failed = {}  # why a figure could not be had, by its path
 
@@ -554,6 +556,21 @@ class _Run:
 
 QUOTED = "quoted: kmerl has no such method"
 UNASKED = "not asked for"
+CHECKS = {"epochs": whole, "batch_size": whole, "lr": lambda value, name: rate_of(value)}
+KNOWN = {"probe": (*CHECKS, "best_test_epoch"), "fine_tune": (*CHECKS, *OPTIONS)}
+
+
+def _measuring(name, given):
+    """The arguments of a probe or of fine-tuning, checked before anything is trained for them."""
+    given = dict(given or {})
+    for key, value in given.items():
+        if key not in KNOWN[name]:
+            raise TypeError(f"{name} has {key!r}, known are {', '.join(KNOWN[name])}")
+        try:
+            CHECKS.get(key, lambda *_: None)(value, key)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return given
 EXTRACTION = ("extraction", None, None)
 
 

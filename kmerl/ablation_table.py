@@ -201,8 +201,7 @@ _CALLED = {str: "a text", list: "a list", dict: "an object", bool: "true or fals
 
 
 def _table(document, faults):
-    if not _object(document, "the file", _TABLE, ("table", "title", "columns", "rows"), faults):
-        return None
+    document = _fields(document, "the file", _TABLE, ("table", "title", "columns", "rows"), faults)
     preset = document.get("preset", "paper")
     _choice(preset, "preset", PRESETS, faults)
     layout = document.get("layout", "average")
@@ -213,16 +212,18 @@ def _table(document, faults):
     seeds = document.get("seeds", [0])
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
         faults.append(f"seeds: got {seeds}, expected whole numbers from 0")
-    columns = [_column(column, f"columns[{i}]", faults) for i, column in enumerate(document["columns"])]
-    columns = [column for column in columns if column is not None]
-    names = [column.name for column in columns]
-    rows = [_row(row, f"rows[{i}]", preset, names, datasets, faults) for i, row in enumerate(document["rows"])]
-    rows = [row for row in rows if row is not None]
-    for what, given in (("columns", names), ("rows", [row.name for row in rows])):
-        if not given:
+    given = {what: document.get(what, []) for what in ("columns", "rows")}
+    names = {what: [value["name"] for value in values if isinstance(value, dict) and _is(value.get("name"), str)]
+             for what, values in given.items()}  # fmt: skip
+    columns = [_column(column, f"columns[{i}]", faults) for i, column in enumerate(given["columns"])]
+    rows = [_row(row, f"rows[{i}]", preset, names["columns"], datasets, faults) for i, row in enumerate(given["rows"])]
+    for what, called in names.items():
+        if document.get(what) == []:
             faults.append(f"{what} is empty")
-        for name in sorted({name for name in given if given.count(name) > 1}):
+        for name in sorted({name for name in called if called.count(name) > 1}):
             faults.append(f"{what}: the name {name!r} is there twice")
+    if faults:
+        return None
     return Table(
         name=document["table"],
         title=document["title"],
@@ -237,19 +238,18 @@ def _table(document, faults):
     )
 
 
-def _object(value, where, known, needed, faults):
-    """Whether `value` can be read on: an object of known fields of the right types, with those needed."""
+def _fields(value, where, known, needed, faults):
+    """The known fields of the right types, whatever else is wrong: the checks go on with them."""
     if not isinstance(value, dict):
         faults.append(f"{where}: got {_kind(value)}, expected an object")
-        return False
-    before = len(faults)
+        return {}
     for name in value:
         if name not in known:
             faults.append(f"{where}: unknown field {name!r}, known are {', '.join(known)}")
         elif not _is(value[name], known[name]):
             faults.append(f"{where}: {name} is {_kind(value[name])}, expected {_CALLED[known[name]]}")
     faults += [f"{where}: the field {name!r} is missing" for name in needed if name not in value]
-    return len(faults) == before
+    return {name: found for name, found in value.items() if name in known and _is(found, known[name])}
 
 
 def _is(value, kind):
@@ -268,7 +268,8 @@ def _choice(value, where, known, faults):
 
 
 def _column(value, where, faults):
-    if not _object(value, where, _COLUMN, ("name", "evaluation"), faults):
+    value = _fields(value, where, _COLUMN, ("name", "evaluation"), faults)
+    if not {"name", "evaluation"} <= set(value):
         return None
     column = Column(**value)
     where = f"column {column.name!r}"
@@ -285,9 +286,9 @@ def _column(value, where, faults):
 
 
 def _row(value, where, preset, columns, datasets, faults):
-    if not _object(value, where, _ROW, ("name",), faults):
-        return None
-    where = f"row {value['name']!r}"
+    value = _fields(value, where, _ROW, ("name",), faults)
+    if "name" in value:
+        where = f"row {value['name']!r}"
     config = dict(value.get("config", {}))
     preset = value.get("preset", preset)
     _choice(preset, f"{where}: preset", PRESETS, faults)
@@ -299,14 +300,13 @@ def _row(value, where, preset, columns, datasets, faults):
             Config(**{**PRESETS[preset], **config})
         except (ValueError, TypeError) as error:
             faults.append(f"{where}: config: {error}")
-    labels = value.get("labels", {})
-    _object(labels, f"{where}: labels", LABELS, (), faults)
+    labels = _fields(value.get("labels", {}), f"{where}: labels", LABELS, (), faults)
     if value.get("class_texts") is not None:
         _choice(value["class_texts"], f"{where}: class_texts", ("ckepe",), faults)
     if value.get("from_scratch") and labels:
         faults.append(f"{where}: from_scratch sees no reports, so labels change nothing")
     return Row(
-        name=value["name"],
+        name=value.get("name", ""),
         preset=preset,
         config=config,
         labels=labels,

@@ -105,6 +105,14 @@ def test_all_faults_are_named_at_once(tmp_path):
     path = write(tmp_path / "mine.json", rows=[{"name": "a", "config": {"lr": -1}}, {"name": "b", "colour": 1}], layout="x")
     with pytest.raises(ValueError, match="3 faults: layout: got 'x'.*row 'a': .*lr.*unknown field 'colour'"):
         load_table(path)
+    path = write(path, tabel="x", columns=[{"name": "1 lead", "evaluation": "zero", "lead": 1}, {"leads": 13}], rows=[
+        {"config": {"lr": -1}, "paper": {"1 lead": 70}}, {"name": "b", "quoted": 1, "labels": {"prompt": {}}}])  # fmt: skip
+    with pytest.raises(ValueError) as caught:
+        load_table(path)
+    assert str(caught.value).split(": ", 1)[1].startswith("9 faults: ") and "no such column" not in str(caught.value)
+    named = ("'tabel'", "'lead',", "got 'zero'", "columns[1]: the field 'name'", "columns[1]: the field 'evaluation'",
+             "rows[0]: the field 'name'", "rows[0]: config: lr", "quoted is a whole number", "'prompt'")  # fmt: skip
+    assert [name for name in named if name not in str(caught.value)] == []
 
 
 @pytest.mark.parametrize("text", ["", "[", '{"a": 1, "a": 2}', "[]", "\xff"])
@@ -360,6 +368,17 @@ def test_bad_arguments(tmp_path):
         kmerl.ablate("2a", out=tmp_path / "out", epoch=1)
     with pytest.raises(TypeError, match="seeds"):
         kmerl.ablate("2a", out=tmp_path / "out", seed=1)
+    for name, given, error in (  # before a training that they would spoil
+        ("probe", {"epochs": 0}, r"probe: epochs is 0, expected"),
+        ("probe", {"lr": float("nan")}, "probe: lr is nan"),
+        ("probe", {"epoch": 3}, "probe has 'epoch', known are epochs"),
+        ("fine_tune", {"batch_size": 0}, "fine_tune: batch_size is 0"),
+        ("fine_tune", {"out": "x"}, "fine_tune has 'out', known are"),
+        ("resamples", 0, "resamples is 0"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=error):
+            kmerl.ablate("2a", out=tmp_path / "out", progress=False, **{name: given})
+    assert not (tmp_path / "out" / "runs").exists()
     with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
         kmerl.ablate("2a", out=tmp_path / "a" / "b")
 
