@@ -19,7 +19,7 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-parity check-install check-install-all bench lint format \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench lint format \
         sdist wheel ci clean distclean
 
 help:                   ## this list
@@ -41,6 +41,9 @@ test-sanitize: $(VENV)/built ## the C tests under AddressSanitizer and Undefined
 
 test-valgrind: $(VENV)/built ## the C tests under valgrind
 	KMERL_BLAS=builtin $(BIN)/python setup.py -q test_c --valgrind
+
+fuzz:                   ## libFuzzer on everything that parses in C, SECONDS=300 in all (needs clang)
+	bash tests/fuzz/run $(or $(SECONDS),300)
 
 test-parity: $(VENV)/parity $(VENV)/built ## compare with PyTorch and friends (downloads them into .venv)
 	KMERL_PARITY=1 $(BIN)/python -m pytest -q tests/parity $(ARGS)

@@ -8,7 +8,8 @@ Environment variables (an unknown value is an error):
     KMERL_WERROR    1: warnings are errors (the project's own builds), 0 (default)
     KMERL_BASELINE  1: one version of the vector loops, for any processor; 0 (default): several, chosen at run time
 
-Commands of its own: ``python setup.py test_c [--sanitize] [--valgrind] [--only NAME]`` builds and runs tests/c.
+Commands of its own: ``python setup.py test_c [--sanitize] [--valgrind] [--only NAME]`` builds and runs tests/c
+and the fuzz targets of tests/fuzz on their corpus.
 """
 
 import glob
@@ -39,6 +40,7 @@ JOBS = min(2, os.cpu_count() or 1)
 # -ffp-contract=off: the same bits from every compiler and instruction set; products that want FMA say so.
 CFLAGS = ["-std=c11", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math",
           "-ffp-contract=off", "-Wall", "-Wextra"]
+ALLOCATORS = ["-Wl," + ",".join(f"--wrap={name}" for name in ("malloc", "calloc", "realloc", "aligned_alloc", "free"))]
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 
 
@@ -290,7 +292,7 @@ class BuildExt(build_ext):
 
 
 class TestC(Command):
-    """Builds every tests/c/*.c against the core (without csrc/python) and runs it."""
+    """Builds every tests/c/*.c and tests/fuzz/fuzz_*.c against the core (without csrc/python) and runs it."""
 
     description = "build and run the C tests"
     user_options = [
@@ -321,11 +323,14 @@ class TestC(Command):
         os.makedirs(folder, exist_ok=True)
         macros = [f"-D{name}" for name, _ in tools.macros]
         core = [path for path in csrc() if not path.startswith(os.path.join("csrc", "python"))]
-        tests = sorted(glob.glob("tests/c/*.c"))
+        # Fuzz targets are run on their corpus; `bash tests/fuzz/run` goes beyond it.
+        tests = sorted(glob.glob("tests/c/*.c") + glob.glob("tests/fuzz/fuzz_*.c"))
+        if not LINUX:       # allocations fail by the linker's --wrap
+            tests = [path for path in tests if "test_allocation" not in path]
         if self.only is not None:
             tests = [path for path in tests if os.path.basename(path) == self.only + ".c"]
             if not tests:
-                raise SetupError(f"tests/c has no test named {self.only!r}")
+                raise SetupError(f"tests/c and tests/fuzz have no test named {self.only!r}")
 
         def compile_one(source):
             target = os.path.join(folder, os.path.splitext(source)[0] + ".o")
@@ -338,17 +343,23 @@ class TestC(Command):
                     file.write(repr(command))
             return target
 
-        objects = compile_all(compile_one, core + tests)
+        objects = compile_all(compile_one, core + tests + ["tests/fuzz/replay.c"])
         libraries = list(tools.ldflags)
         if tools.library is not None:
             libraries += [tools.library, "-Wl,-rpath," + os.path.dirname(tools.library)]
         failed = []
-        for source, program_object in zip(tests, objects[len(core):], strict=True):
+        for source, program_object in zip(tests, objects[len(core):-1], strict=True):
             program = os.path.splitext(program_object)[0]
-            link = [*tools.cc, "-o", program, program_object, *objects[:len(core)], *libraries, "-lm", "-lpthread"]
+            name = os.path.basename(program)
+            fuzz, inputs = name.startswith("fuzz_"), []
+            if fuzz:
+                inputs = sorted(glob.glob(f"tests/fuzz/corpus/{name.removeprefix('fuzz_')}/*"))
+            wrapped = ALLOCATORS if name.startswith("test_allocation") else []
+            link = [*tools.cc, "-o", program, program_object, *objects[-1:] * fuzz, *objects[:len(core)], *wrapped,
+                    *libraries, "-lm", "-lpthread"]
             if subprocess.run(link).returncode != 0:
                 raise LibError(f"{source} does not link")
-            command = [os.path.abspath(program)]
+            command = [os.path.abspath(program), *inputs]
             if self.valgrind:
                 command = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
                            "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite", *command]

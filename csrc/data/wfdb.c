@@ -387,7 +387,9 @@ km_status km_wfdb_create(km_wfdb *header, const char *text, size_t length, km_er
             goto exit;
         number++;
     }
-    if (header->segments == 1)
+    if (header->segments > 1)
+        header->signal_count = 0;       /* the signals are its segments': nothing may be asked about them here */
+    else
         status = set_columns(header, err);
 
 exit:

@@ -42,7 +42,7 @@ typedef struct km_wfdb {
     double fs;              /* Hz                                                                          */
     int64_t samples;        /* a signal; 0: the header does not say                                        */
     int segments;           /* 1, or more: a recording of several records, without signals of its own      */
-    int signal_count;
+    int signal_count;       /* 0 where there are segments                                                      */
     int comment_count;
     int segment_count;      /* entries of segment: 0 unless segments > 1                                   */
     km_wfdb_signal *signal;
