@@ -222,6 +222,10 @@ def _table(document, faults):
             faults.append(f"{what} is empty")
         for name in sorted({name for name in called if called.count(name) > 1}):
             faults.append(f"{what}: the name {name!r} is there twice")
+    if not re.fullmatch(r"\w[\w.-]*", document.get("table", "x")):  # results are files of this name
+        faults.append(f"table: got {document['table']!r}, expected letters, digits, '.', '-' and '_'")
+    if not all(isinstance(note, str) for note in document.get("notes", ())):
+        faults.append(f"notes: got {document['notes']}, expected texts")
     if faults:
         return None
     return Table(
@@ -263,7 +267,7 @@ def _kind(value):
 
 
 def _choice(value, where, known, faults):
-    if value not in known:
+    if value not in list(known):  # a list is no key
         faults.append(f"{where}: got {value!r}, expected one of {', '.join(map(repr, known))}")
 
 
@@ -295,6 +299,8 @@ def _row(value, where, preset, columns, datasets, faults):
     for name in config:
         if name not in _FIELDS:
             faults.append(f"{where}: config has {name!r}, which is no field of kmerl.Config")
+    if "seed" in config:
+        faults.append(f"{where}: config has 'seed', which the table's seeds give")
     if preset in PRESETS and _FIELDS.issuperset(config):
         try:
             Config(**{**PRESETS[preset], **config})

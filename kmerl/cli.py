@@ -803,6 +803,8 @@ def _evaluate(arguments):
     for path in arguments.out:
         if not path.lower().endswith((".json", ".md", ".csv", ".html", ".htm", *PICTURES)):
             refuse(f"--out {path}: expected .json, .md, .csv, .html, .png, .pdf or .svg")
+        if not pathlib.Path(path).absolute().parent.is_dir():  # before an evaluation that would be lost
+            raise FileNotFoundError(f"--out {path}: the folder {str(pathlib.Path(path).parent)!r} does not exist")
     method = arguments.method.replace("-", "_")
     goes = {
         **dict.fromkeys(("fraction", "seeds"), ("linear-probe", "fine-tune")),

@@ -377,7 +377,7 @@ def _range(labels, scores):
         warnings.simplefilter("ignore", _metrics.UndefinedMetricWarning)
         for metric in shown:
             values = [_metrics.score(metric, labels, p) for p in scores]
-            low, high = np.percentile(values, (2.5, 97.5))
+            low, high = np.percentile(values, (2.5, 97.5)) if len(values) > 1 else (np.nan, np.nan)
             found[metric] = {"macro": float(np.mean(values)), "low": float(low), "high": float(high), "values": values}
     n = len(scores)
     return Figures(metrics=found, spread=f"95 % of {n} initialisations" if n > 1 else "1 initialisation")

@@ -90,6 +90,11 @@ FAULTS = {
     "too few figures": ({"rows": [{"name": "a", "paper": {"12 leads": {"each": [1.0]}}}]}, "each of the 6 data sets"),
     "two rows of a name": ({"rows": [{"name": "a"}, {"name": "a"}]}, "'a' is there twice"),
     "no rows": ({"rows": []}, "rows is empty"),
+    "a data set that is a list": ({"datasets": [["ptbxl-super"]]}, r"datasets: got \['ptbxl-super'\]"),
+    "a name that is a path": ({"table": "../mine"}, r"table: got '../mine', expected letters"),
+    "a name that is empty": ({"table": ""}, "table: got ''"),
+    "a note that is none": ({"notes": [3]}, r"notes: got \[3\], expected texts"),
+    "a seed in a row": ({"rows": [{"name": "a", "config": {"seed": 3}}]}, "'seed', which the table's seeds give"),
     "seeds that are none": ({"seeds": [0.5]}, r"seeds: got \[0.5\]"),
     "labels unknown": ({"rows": [{"name": "a", "labels": {"superclass": False}}]}, "unknown field 'superclass'"),
 }

@@ -479,6 +479,9 @@ def test_evaluate_by_cosine(run, tmp_path, monkeypatch):
     (tmp_path / "p.json").write_text("[]")
     result = run(f"{verb} --score cosine --prompts p.json")
     assert result.code == 1 and "p.json: expected one object of a text for each class" in result.err
+    for option in ("--out", "--html"):  # before the recordings are scored
+        result = run(f"evaluate no.safetensors nowhere {option} none/r.html")
+        assert result.code == 1 and "--out none/r.html: the folder 'none' does not exist" in result.err
 
 
 @pytest.mark.parametrize(

@@ -402,6 +402,11 @@ def test_scores_that_a_model_does_not_have(tmp_path, sample, weights, score, mes
         run(model, sample, score=score)
     report = run(model, sample, untrained=1)
     assert report.settings["score"] == message.split("'")[-2] and report.seen is None
+    (row,) = (line for line in report.table().splitlines() if line.startswith("untrained model"))
+    assert "[" not in row and row.endswith("1 initialisation")  # one value has no range
+    report.to_json(tmp_path / "r.json", scores=True)
+    assert np.isnan(kmerl.report.load(tmp_path / "r.json").untrained.metrics["roc_auc"]["low"])
+    report.to_html(tmp_path / "r.html")
 
 
 def test_untrained_models_stand_beside(trained, sample):
