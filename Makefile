@@ -19,7 +19,8 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench lint format \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench bench-all \
+        lint format \
         sdist wheel ci clean distclean
 
 help:                   ## this list
@@ -54,7 +55,10 @@ check-install: $(VENV)/installed ## install from an sdist into fresh environment
 check-install-all: $(VENV)/installed ## the same for every BLAS, every Python that is there, and the oldest NumPy
 	bash .ci/check-install $(BIN)/python all
 
-bench: $(VENV)/parity $(VENV)/built ## speed: matrix products, training and inference against PyTorch
+bench: $(VENV)/parity $(VENV)/built ## speed against PyTorch and friends: every ratio of docs/performance.md (8 minutes)
+	for name in train text import; do echo "== bench_$$name"; $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
+
+bench-all: $(VENV)/parity $(VENV)/built ## every benchmark there is
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lint: $(VENV)/lint      ## check the Python style

@@ -10,7 +10,6 @@
 #include "core/threads.h"
 #include "ops/ops.h"
 
-/* Texts of one span go through each weight matrix one after the other while it is in cache. */
 enum { SPAN_TOKENS = 512 };
 
 typedef struct layer {
@@ -30,17 +29,20 @@ struct km_text {
 #undef X
 };
 
-/* What one text needs on its way; all of a span's live side by side. */
+/* A span: texts one after the other. A row of a product does not depend on the others (ops/cpu/gemm.h), so that
+ * each weight matrix is read once for all of them.                                                          */
 typedef struct activations {
-    int T;
+    int n, T;                   /* texts, and tokens of all of them      */
     const int32_t *ids;         /* (T)                                   */
+    const int32_t *offset;      /* (n + 1)   counted from offset[0]      */
     km_real *x;                 /* (T, C)    the stream                  */
     km_real *y;                 /* (T, C)    attention's heads           */
     km_real *z;                 /* (T, C)    a branch's result           */
     km_real *qkv;               /* (T, 3 C)                              */
     km_real *hidden, *active;   /* (T, M)    before and after GELU       */
     km_real *mean, *rstd;       /* (T)                                   */
-    km_real *lse;               /* (H, T)                                */
+    km_real *lse;               /* (H, T_i) of each text                 */
+    km_real *scratch;           /* km_attention_scratch                  */
 } activations;
 
 /* Weights */
@@ -178,15 +180,17 @@ const km_text_weight *km_text_get(const km_text *text, int i)
 
 /* Forward */
 
-/* x[t] = word[id[t]] + position[t] + type[0] */
-static void embed(km_real *x, const km_text *text, const int32_t *ids, int T)
+/* x[t] = word[id[t]] + position[t] + type[0], t counted within each text */
+static void embed(km_real *x, const km_text *text, const activations *a)
 {
     int C = text->config.width;
-    for (int t = 0; t < T; t++) {
-        const km_real *word = text->word + (size_t)ids[t] * C, *position = text->position + (size_t)t * C;
-        for (int c = 0; c < C; c++)
-            x[(size_t)t * C + c] = word[c] + text->type[c] + position[c];
-    }
+    for (int i = 0; i < a->n; i++)
+        for (int t = a->offset[i] - a->offset[0], from = t; t < a->offset[i + 1] - a->offset[0]; t++) {
+            const km_real *word = text->word + (size_t)a->ids[t] * C;
+            const km_real *position = text->position + (size_t)(t - from) * C;
+            for (int c = 0; c < C; c++)
+                x[(size_t)t * C + c] = word[c] + text->type[c] + position[c];
+        }
 }
 
 /* x = LayerNorm(z) */
@@ -196,53 +200,47 @@ static void norm(const km_text *text, activations *a, const km_real *weight, con
                                  (km_real)text->config.eps);
 }
 
-/* Each step runs over all texts of the span before the next one: its weights are then still in cache. */
-static void encode(const km_text *text, activations *span, int n, km_real *scratch)
+static void encode(const km_text *text, activations *a)
 {
     const km_ops *ops = text->ops;
-    int C = text->config.width, M = text->config.mlp_width, H = text->config.heads, E = C / H;
-    activations *end = span + n;
-
-    for (activations *a = span; a < end; a++) {
-        embed(a->z, text, a->ids, a->T);
-        norm(text, a, text->norm_weight, text->norm_bias);
-    }
-    for (int i = 0; i < text->config.layers; i++) {
-        const layer *l = &text->layers[i];
-        for (activations *a = span; a < end; a++)
-            ops->linear_forward(a->qkv, a->x, l->qkv_weight, l->qkv_bias, a->T, 3 * C, C);
-        for (activations *a = span; a < end; a++)
-            ops->attention_forward(a->y, a->lse, scratch, a->qkv, a->qkv + C, a->qkv + 2 * C, a->T, a->T, H, E,
+    int C = text->config.width, M = text->config.mlp_width, H = text->config.heads, E = C / H, T = a->T;
+    embed(a->z, text, a);
+    norm(text, a, text->norm_weight, text->norm_bias);
+    for (int l = 0; l < text->config.layers; l++) {
+        const layer *w = &text->layers[l];
+        ops->linear_forward(a->qkv, a->x, w->qkv_weight, w->qkv_bias, T, 3 * C, C);
+        for (int i = 0; i < a->n; i++) {
+            size_t first = (size_t)(a->offset[i] - a->offset[0]);
+            int n = a->offset[i + 1] - a->offset[i];
+            const km_real *q = a->qkv + first * 3 * C;
+            ops->attention_forward(a->y + first * C, a->lse + first * H, a->scratch, q, q + C, q + 2 * C, n, n, H, E,
                                    3 * C, 3 * C, C, NULL);
-        for (activations *a = span; a < end; a++) {
-            ops->linear_forward(a->z, a->y, l->out_weight, l->out_bias, a->T, C, C);
-            ops->vector_accumulate(a->z, a->x, (size_t)a->T * C);
-            norm(text, a, l->norm1_weight, l->norm1_bias);
         }
-        for (activations *a = span; a < end; a++) {
-            ops->linear_forward(a->hidden, a->x, l->fc1_weight, l->fc1_bias, a->T, M, C);
-            ops->gelu_forward(a->active, a->hidden, (size_t)a->T * M);
-        }
-        for (activations *a = span; a < end; a++) {
-            ops->linear_forward(a->z, a->active, l->fc2_weight, l->fc2_bias, a->T, C, M);
-            ops->vector_accumulate(a->z, a->x, (size_t)a->T * C);
-            norm(text, a, l->norm2_weight, l->norm2_bias);
-        }
+        ops->linear_forward(a->z, a->y, w->out_weight, w->out_bias, T, C, C);
+        ops->vector_accumulate(a->z, a->x, (size_t)T * C);
+        norm(text, a, w->norm1_weight, w->norm1_bias);
+        ops->linear_forward(a->hidden, a->x, w->fc1_weight, w->fc1_bias, T, M, C);
+        ops->gelu_forward(a->active, a->hidden, (size_t)T * M);
+        ops->linear_forward(a->z, a->active, w->fc2_weight, w->fc2_bias, T, C, M);
+        ops->vector_accumulate(a->z, a->x, (size_t)T * C);
+        norm(text, a, w->norm2_weight, w->norm2_bias);
     }
 }
 
-static void pool(km_real *out, const km_text *text, const activations *a, km_pooling pooling)
+/* out (C) of text i of the span. */
+static void pool(km_real *out, const km_text *text, const activations *a, int i, km_pooling pooling)
 {
-    int C = text->config.width;
+    int C = text->config.width, T = a->offset[i + 1] - a->offset[i];
+    const km_real *x = a->x + (size_t)(a->offset[i] - a->offset[0]) * C;
     switch (pooling) {
     case KM_MEAN_TOKEN:
-        text->ops->pool_forward(out, a->x, (const int32_t[]){0, a->T}, 1, C);
+        text->ops->pool_forward(out, x, (const int32_t[]){0, T}, 1, C);
         break;
     case KM_CLS_TOKEN:
-        memcpy(out, a->x, (size_t)C * sizeof *out);
+        memcpy(out, x, (size_t)C * sizeof *out);
         break;
     case KM_POOLER_OUTPUT:
-        text->ops->linear_forward(out, a->x, text->pooler_weight, text->pooler_bias, 1, C, C);
+        text->ops->linear_forward(out, x, text->pooler_weight, text->pooler_bias, 1, C, C);
         for (int c = 0; c < C; c++)
             out[c] = (km_real)tanh((double)out[c]);
         break;
@@ -259,46 +257,40 @@ typedef struct job {
 } job;
 
 /* The span's activations; with an arena that only measures the pointers are NULL. */
-static activations *take_span(km_arena *arena, km_real **scratch, const job *job, int s)
+static activations take_span(km_arena *arena, const job *job, int s)
 {
     const km_text_config *c = &job->text->config;
-    int first = job->first[s], n = job->first[s + 1] - first, longest = 0;
-    activations *span = km_arena_take(arena, (size_t)n, sizeof *span);
-    for (int i = 0; i < n; i++) {
-        int T = job->offset[first + i + 1] - job->offset[first + i];
-        size_t rows = (size_t)T;
-        activations a = {
-            .T = T,
-            .ids = job->ids + job->offset[first + i],
-            .x = km_arena_reals(arena, rows * c->width),
-            .y = km_arena_reals(arena, rows * c->width),
-            .z = km_arena_reals(arena, rows * c->width),
-            .qkv = km_arena_reals(arena, rows * 3 * c->width),
-            .hidden = km_arena_reals(arena, rows * c->mlp_width),
-            .active = km_arena_reals(arena, rows * c->mlp_width),
-            .mean = km_arena_reals(arena, rows),
-            .rstd = km_arena_reals(arena, rows),
-            .lse = km_arena_reals(arena, rows * c->heads),
-        };
-        if (span != NULL)
-            span[i] = a;
-        longest = T > longest ? T : longest;
-    }
-    *scratch = km_arena_reals(arena, job->text->ops->attention_scratch(longest, longest, c->width / c->heads));
-    return span;
+    const int32_t *offset = job->offset + job->first[s];
+    int n = job->first[s + 1] - job->first[s], longest = 0;
+    size_t rows = (size_t)(offset[n] - offset[0]);
+    for (int i = 0; i < n; i++)
+        longest = offset[i + 1] - offset[i] > longest ? offset[i + 1] - offset[i] : longest;
+    return (activations){
+        .n = n,
+        .T = (int)rows,
+        .ids = job->ids + offset[0],
+        .offset = offset,
+        .x = km_arena_reals(arena, rows * c->width),
+        .y = km_arena_reals(arena, rows * c->width),
+        .z = km_arena_reals(arena, rows * c->width),
+        .qkv = km_arena_reals(arena, rows * 3 * c->width),
+        .hidden = km_arena_reals(arena, rows * c->mlp_width),
+        .active = km_arena_reals(arena, rows * c->mlp_width),
+        .mean = km_arena_reals(arena, rows),
+        .rstd = km_arena_reals(arena, rows),
+        .lse = km_arena_reals(arena, rows * c->heads),
+        .scratch = km_arena_reals(arena, job->text->ops->attention_scratch(longest, longest, c->width / c->heads)),
+    };
 }
 
 static void run_span(void *context, int s, int thread)
 {
     const job *job = context;
-    int first = job->first[s], n = job->first[s + 1] - first;
-    km_arena *arena = &job->arenas[thread];
-    km_real *scratch;
-    km_arena_reset(arena);
-    activations *span = take_span(arena, &scratch, job, s);
-    encode(job->text, span, n, scratch);
-    for (int i = 0; i < n; i++)
-        pool(job->out + (size_t)(first + i) * job->text->config.width, job->text, &span[i], job->pooling);
+    km_arena_reset(&job->arenas[thread]);
+    activations a = take_span(&job->arenas[thread], job, s);
+    encode(job->text, &a);
+    for (int i = 0; i < a.n; i++)
+        pool(job->out + (size_t)(job->first[s] + i) * job->text->config.width, job->text, &a, i, job->pooling);
 }
 
 static km_status check_tokens(const km_text_config *c, const int32_t *ids, const int32_t *offset, int n, km_error *err)
@@ -349,8 +341,7 @@ km_status km_text_forward(km_real *out, const km_text *text, const int32_t *ids,
     size_t largest = 0;
     for (int s = 0; s < spans; s++) {
         km_arena measure = {0};
-        km_real *scratch;
-        take_span(&measure, &scratch, &job, s);
+        take_span(&measure, &job, s);
         largest = measure.used > largest ? measure.used : largest;
     }
     for (int i = 0; i < threads && status == KM_OK; i++)
