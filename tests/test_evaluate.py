@@ -528,7 +528,7 @@ def test_table_json_and_markdown(tmp_path):
     assert [line.split("  ")[0] for line in text[5:9]] == [*CLASSES, "macro average"]
     assert (
         "Model: Model." in text
-        and f"kmerl {kmerl.__version__}, protocol exact, seed 3, intervals from 100 resamples of patients." in text
+        and f"kmerl {kmerl.__version__}, protocol default, seed 3, intervals from 100 resamples of patients." in text
     )
     assert text[-2] == "Partial copy: 80 of 90 recordings."
     assert str(report) == report.table() and "macro AUROC 0." in repr(report)
