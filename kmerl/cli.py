@@ -726,7 +726,7 @@ def _predict_table(rows, classes, arguments):
 def _evaluate_options(parser):
     add = parser.add_argument
     _add_checkpoint(parser)
-    add("folder", metavar="FOLDER", help="recordings with a CSV of labels, or PTB-XL, or CPSC2018")
+    add("folder", metavar="FOLDER", help="recordings with a CSV of labels, or PTB-XL, CPSC2018 or CSN")
     add("--dataset", choices=("folder", "ptbxl", "cpsc2018", "csn"), help="default: what the folder looks like")
     add("--protocol", choices=("default", "merl"), help="merl: recordings as MERL prepares them; not with folder")
     add(
@@ -846,7 +846,13 @@ def _evaluate(arguments):
     if not arguments.json:
         for path in arguments.out:
             _say(f"wrote {path}")
-        _next("evaluate", arguments.checkpoint, arguments.folder, *([] if arguments.sweep else ["--sweep"]))
+        given = [(name, getattr(arguments, name)) for name in ("dataset", "protocol", "labels", "task")]
+        data = [word for name, value in given if value is not None for word in (f"--{name}", value)]
+        if arguments.sweep:
+            then = ["--method", "linear-probe"] if method == "zero_shot" else []
+        else:
+            then = ["--sweep"] + (["--method", arguments.method] if method == "linear_probe" else [])
+        _next("evaluate", arguments.checkpoint, arguments.folder, *data, *then)
 
 
 def _write_report(found, path):
