@@ -848,11 +848,9 @@ def _evaluate(arguments):
             _say(f"wrote {path}")
         given = [(name, getattr(arguments, name)) for name in ("dataset", "protocol", "labels", "task")]
         data = [word for name, value in given if value is not None for word in (f"--{name}", value)]
-        if arguments.sweep:
-            then = ["--method", "linear-probe"] if method == "zero_shot" else []
-        else:
-            then = ["--sweep"] + (["--method", arguments.method] if method == "linear_probe" else [])
-        _next("evaluate", arguments.checkpoint, arguments.folder, *data, *then)
+        probe = ["--method", arguments.method] if method == "linear_probe" else []
+        sweep = [] if arguments.sweep else ["--sweep"]
+        _next("evaluate", arguments.checkpoint, arguments.folder, *data, *probe, *sweep)
 
 
 def _write_report(found, path):
