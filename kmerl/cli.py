@@ -983,8 +983,10 @@ def _gold(path):
     labels = np.zeros((len(table.rows), len(vocabulary)), np.uint8)
     for column in table.header:
         if column != "report":
-            place = vocabulary.index(column)
-            labels[:, place] |= [table.bit(i, column) for i in range(len(table.rows))]
+            if column not in vocabulary:
+                raise ValueError(f"--gold {path}: column {column!r} is no entity of {vocabulary.label}")
+            bits = [table.bit(i, column) for i in range(len(table.rows))]
+            labels[:, vocabulary.index(column)] |= np.array(bits, np.uint8)
     return [row["report"] for row in table.rows], labels
 
 

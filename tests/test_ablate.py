@@ -397,3 +397,18 @@ def test_the_samples_labels_are_ptbxls():
     parts = [{dataset.patients[i] for i in indices} for indices in dataset.split.values()]
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
     assert dataset.subset("test")[0].name == dataset.paths[dataset.split["test"][0]]
+
+
+def test_gold_set_of_the_shell(tmp_path):
+    from kmerl.cli import _gold
+
+    path = tmp_path / "gold.csv"
+    path.write_text("report,VHF,sinus rhythm,atrial fibrillation\nVorhofflimmern,1,0,0\nSinusrhythmus,0,1,0\n")
+    texts, labels = _gold(path)
+    vocabulary = kmerl.Vocabulary.default()
+    assert texts == ["Vorhofflimmern", "Sinusrhythmus"] and labels.shape == (2, len(vocabulary))
+    assert labels[:, vocabulary.index("atrial fibrillation")].tolist() == [1, 0]
+    assert labels[:, vocabulary.index("sinus rhythm")].tolist() == [0, 1] and labels.sum() == 2
+    path.write_text("report,entities\nVorhofflimmern,1\n")
+    with pytest.raises(ValueError, match=r"gold\.csv: column 'entities' is no entity"):
+        _gold(path)

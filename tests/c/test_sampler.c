@@ -42,7 +42,7 @@ static void test_batch(void)
         start[i] = (int64_t)i * 12 * S;
         leads[i] = 0xfff;
     }
-    km_corpus corpus = {N, 1, shards, shard_length, which, start, leads, samples, report,
+    km_corpus corpus = {N, 1, shards, shard_length, which, start, leads, samples, report, NULL,
                         3, 2, 2, embeddings, labels, entities};
     km_error err;
     CHECK(km_corpus_check(&corpus, &err) == KM_OK);

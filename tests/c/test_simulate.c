@@ -35,7 +35,7 @@ static void test_two_nodes(void)
     CHECK(fabsf(late[1] - 100) < 1e-3f);
 
     const float end[2] = {300, 300}, amplitude[2] = {1, 1}, injured[2] = {1, 0.6f};
-    const km_step step = {.rise = 4, .fall = 20};
+    const km_tissue_step step = {.rise = 4, .fall = 20};
     km_tissue_wave(&w, &t, time, end, amplitude, &step);
     CHECK(fabsf(w.rise[KM_TISSUE_BEFORE + 20][0] - 3) < 1e-4f);
     CHECK(fabsf(w.rise[w.rise_rows - 1][0]) < 1e-4f);
