@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _kmerl
-from .vocabulary import VocabularyError, expand, kind_of, read_object, read_text, texts_fault
+from .patterns import VocabularyError, expand, kind_of, read_object, read_text, texts_fault
 
 FORMAT = "kmerl phrases 1"
 SIDES = ("right", "left", "either", "list")

@@ -10,29 +10,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .phrases import Phrases
+from .patterns import VocabularyError, expand, has_surrogate, kind_of, read_object, read_text, texts_fault
+from .phrases import Phrases
 
 FORMAT = "kmerl vocabulary 1"
 LANGUAGES = ("en", "de", "sv", "abbreviations", "names")
 MATCHED = ("en", "de", "sv", "abbreviations")
 CODES = ("scp", "snomed", "merl")
-MAX_EXPANSIONS = 20000
 MAX_WORDS = 16  # KM_LEXICON_WORDS
 KEYS = ("format", "name", "words", "entities", "aside", "phrases")
-
-
-class VocabularyError(ValueError):
-    """A file of a vocabulary or of phrases with faults; `faults` lists all of them, each with its place."""
-
-    def __init__(self, source: str, faults: Iterable[str], what: str = "vocabulary"):
-        self.faults = list(faults)
-        shown = self.faults[:20]
-        more = [] if len(self.faults) <= 20 else [f"and {len(self.faults) - 20} more"]
-        count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
-        super().__init__(f"{source}: {count} in the {what}:\n  " + "\n  ".join(shown + more))
 
 
 @dataclass(frozen=True)
@@ -195,8 +182,6 @@ class Vocabulary:
         aside = [_entity(block, f"aside {i + 1}", faults) for i, block in enumerate(blocks["aside"])]
         phrases = None
         if "phrases" in data:
-            from .phrases import Phrases
-
             try:
                 phrases = Phrases.from_json(json.dumps(data["phrases"]), f"{source}, phrases")
             except VocabularyError as error:
@@ -306,8 +291,6 @@ class Vocabulary:
     @property
     def phrases(self) -> Phrases:
         """The negations, hedges and other phrases that texts are read with."""
-        from .phrases import Phrases
-
         return Phrases.default() if self._phrases is None else self._phrases
 
     @property
@@ -445,8 +428,6 @@ class Vocabulary:
         VocabularyError
             The file has faults; all of them are listed.
         """
-        from .phrases import Phrases
-
         if not isinstance(phrases, (Phrases, str, os.PathLike)):
             raise TypeError(f"phrases must be a kmerl.Phrases or a path, got {type(phrases).__name__}")
         phrases = phrases if isinstance(phrases, Phrases) else Phrases.load(phrases)
@@ -468,7 +449,7 @@ class Vocabulary:
                 faults.append(f'{places[i]}: name "{entity.name}" is also the name at {places[index[key]]}')
             index.setdefault(key, i)
             for name in (entity.name, *entity.synonyms):
-                if _surrogate(name):
+                if has_surrogate(name):
                     faults.append(f"{places[i]}: a name has a lone surrogate: {name!a}")
         for i, entity in enumerate(self._entities):
             for synonym in entity.synonyms:
@@ -563,61 +544,6 @@ def _default() -> Vocabulary:
 # ---- reading a file ---------------------------------------------------------------------------------
 
 
-def kind_of(value: object) -> str:
-    kinds = {
-        dict: "an object",
-        list: "a list",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        type(None): "null",
-    }
-    return kinds.get(type(value), type(value).__name__)
-
-
-def texts_fault(items: object) -> str | None:
-    """What is wrong with what should be a list of texts; None where nothing is."""
-    if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
-        return "must be a list of texts"
-    return next((f"has a lone surrogate: {item!a}" for item in items if _surrogate(item)), None)
-
-
-def _surrogate(text: str) -> bool:
-    return any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def read_text(path: str | os.PathLike, what: str) -> str:
-    """The text of a file; a VocabularyError where it is not UTF-8."""
-    data = Path(path).read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise VocabularyError(str(path), [f"line {line}: not UTF-8 text"], what) from None
-
-
-def read_object(text: str, source: str, faults: list[str], what: str) -> dict:
-    """The one JSON object in a text; keys that stand twice go into `faults`, anything else is raised."""
-
-    def pairs(items):
-        keys = [key for key, _ in items]
-        for key in sorted({key for key in keys if keys.count(key) > 1}):
-            faults.append(f'key "{key}" stands twice in one object')
-        return dict(items)
-
-    try:
-        data = json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as error:
-        fault = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-        raise VocabularyError(source, [fault], what) from None
-    except RecursionError:
-        raise VocabularyError(source, [f"not {what}: nested too deeply"], what) from None
-    if not isinstance(data, dict):
-        raise VocabularyError(source, [f"the file must hold one object, holds {kind_of(data)}"], what)
-    return data
-
-
 def _entity_lines(text: str) -> list[int]:
     """Line on which each entity's block begins, or its name where it has one."""
     start = re.search(r'"entities"\s*:\s*\[', text)
@@ -671,130 +597,3 @@ def _entity(block: object, place: str, faults: list[str]) -> Entity | None:
     return Entity(
         name, synonyms, lists["superclasses"], grouped["codes"], grouped["synonyms"], lists["patterns"]
     )
-
-
-# ---- patterns -----------------------------------------------------------------------------------------
-
-
-def expand(pattern: str, words: Mapping[str, Iterable[str]], inline: bool = False) -> list[str]:
-    """All phrases a pattern stands for; word lists stay as ``{list}`` unless `inline`.
-
-    Parameters
-    ----------
-    pattern : str
-        Words between blanks; ``a|b`` one of them; ``[a b]`` or nothing; ``a~b`` joined, hyphenated or
-        apart; ``{list}`` a word list; ``<a>`` must be there but is not part of the finding; ``=a`` this
-        form only; ``+`` filler words; ``^`` and ``$`` start and end of a sentence.
-    words : mapping
-        Word lists.
-
-    Raises
-    ------
-    ValueError
-        The pattern cannot be read, or stands for too many phrases.
-    """
-    return list(dict.fromkeys(" ".join(phrase) for phrase in _Pattern(pattern, words, inline).read()))
-
-
-class _Pattern:
-    """Recursive descent over one pattern; every part is a list of phrases, a phrase a tuple of words."""
-
-    def __init__(
-        self,
-        pattern: str,
-        words: Mapping[str, Iterable[str]],
-        inline: bool = False,
-        open_lists: tuple[str, ...] = (),
-    ):
-        self.text, self.words, self.at = pattern, words, 0
-        self.inline, self.open_lists = inline, open_lists
-
-    def read(self) -> list[tuple[str, ...]]:
-        phrases = self.sequence("")
-        if self.at < len(self.text):
-            raise ValueError(f"'{self.text[self.at]}' without its opening bracket")
-        phrases = [phrase for phrase in phrases if phrase]
-        if not phrases:
-            raise ValueError("stands for nothing")
-        return phrases
-
-    def peek(self) -> str:
-        return self.text[self.at] if self.at < len(self.text) else ""
-
-    def sequence(self, closing: str) -> list[tuple[str, ...]]:
-        phrases: list[tuple[str, ...]] = [()]
-        while True:
-            while self.peek() == " ":
-                self.at += 1
-            if self.peek() in ("", "]", ">"):
-                break
-            unit = self.alternatives()
-            if len(phrases) * len(unit) > MAX_EXPANSIONS:
-                raise ValueError(f"stands for more than {MAX_EXPANSIONS} phrases")
-            phrases = [a + b for a in phrases for b in unit]
-        if closing and self.peek() != closing:
-            raise ValueError(f"'{closing}' is missing")
-        return phrases
-
-    def alternatives(self) -> list[tuple[str, ...]]:
-        result = self.joined()
-        while self.peek() == "|":
-            self.at += 1
-            result = result + self.joined()
-        return result
-
-    def joined(self) -> list[tuple[str, ...]]:
-        start = self.at
-        left = self.atom(self.inline)
-        if self.peek() == "~":  # a list must be spelled out to be joined with its neighbour
-            self.at = start
-            left = self.atom(True)
-        while self.peek() == "~":
-            self.at += 1
-            right = self.atom(True)
-            apart = [a + b for a in left for b in right]
-            together = [
-                a[:-1] + (a[-1] + b[0],) + b[1:]
-                for a in left
-                for b in right
-                if a and b and a[-1][-1:].isalnum() and b[0][:1].isalnum()
-            ]
-            left = apart + together
-            if len(left) > MAX_EXPANSIONS:
-                raise ValueError(f"stands for more than {MAX_EXPANSIONS} phrases")
-        return left
-
-    def atom(self, inline: bool) -> list[tuple[str, ...]]:
-        c = self.peek()
-        if c == "[":
-            self.at += 1
-            inside = self.sequence("]")
-            self.at += 1
-            return inside + [()]
-        if c == "<":
-            self.at += 1
-            inside = self.sequence(">")
-            self.at += 1
-            return [tuple(word if word in "+^$" else f"<{word}>" for word in phrase) for phrase in inside]
-        if c == "{":
-            end = self.text.find("}", self.at)
-            if end < 0:
-                raise ValueError("'}' is missing")
-            name = self.text[self.at + 1 : end]
-            self.at = end + 1
-            if name not in self.words:
-                raise ValueError(f"there is no word list {{{name}}}")
-            if not inline:
-                return [(f"{{{name}}}",)]
-            if name in self.open_lists:
-                raise ValueError(f"word list {{{name}}} contains itself")
-            result: list[tuple[str, ...]] = []
-            for item in self.words[name]:
-                result += _Pattern(item, self.words, True, (*self.open_lists, name)).read()
-            return list(dict.fromkeys(result))
-        start = self.at
-        while self.peek() not in ("", " ", "|", "~", "[", "]", "<", ">", "{", "}"):
-            self.at += 1
-        if self.at == start:
-            raise ValueError(f"a word was expected at '{self.text[start : start + 10]}'")
-        return [(self.text[start : self.at],)]

@@ -9,8 +9,9 @@ import re
 import numpy as np
 
 from .durable import writing
+from .patterns import VocabularyError
 from .table import Table
-from .vocabulary import CODES, LANGUAGES, Entity, Vocabulary, VocabularyError, normalise
+from .vocabulary import CODES, LANGUAGES, Entity, Vocabulary, normalise
 
 __all__ = ["Review", "apply_review", "review_vocabulary"]
 

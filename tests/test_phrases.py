@@ -8,8 +8,8 @@ from stores import create, ecg, no_waiting_for_the_disk  # noqa: F401
 
 import kmerl
 from kmerl.extraction import label_matrix
+from kmerl.patterns import VocabularyError
 from kmerl.phrases import GROUPS, LISTS
-from kmerl.vocabulary import VocabularyError
 
 SMALL = kmerl.Vocabulary([kmerl.Entity("afib"), kmerl.Entity("lbbb")], name="small")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import kmerl
-from kmerl.vocabulary import VocabularyError, expand
+from kmerl.patterns import VocabularyError, expand
 
 
 @pytest.fixture(scope="module")
