@@ -1000,7 +1000,7 @@ def _data(text):
         return [datasets.ptbxl(folder, task) for task in tasks.values()]
     if kind in tasks:
         return [datasets.ptbxl(folder, tasks[kind])]
-    if kind in ("cpsc2018", "csn", "folder") and hasattr(datasets, kind):
+    if kind in ("cpsc2018", "csn", "folder"):
         return [getattr(datasets, kind)(folder)]
     kinds = f"ptbxl, {', '.join(tasks)}, cpsc2018, csn or folder"
     raise ValueError(f"--data {text}: expected KIND:FOLDER with KIND {kinds}")

@@ -55,6 +55,12 @@ class Table:
         path = Path(__file__).parent / "data" / "simulator.json"
         return cls(json.loads(path.read_text(encoding="utf-8")))
 
+    @functools.cached_property
+    def shown(self):
+        """The vocabulary without the entities that no label stands for."""
+        seen = self.entities.any(axis=0)
+        return self.vocabulary.without(name for name, one in zip(self.vocabulary, seen, strict=True) if not one)
+
     def _criteria(self):
         label, kind, alternative, condition, conditions = [], [], [0], [0], []
         benign = set(self.document["benign"])
@@ -204,8 +210,6 @@ class Simulator:
     ----------
     vocabulary : Vocabulary
         Of the label rows: the default one.
-    shown : Vocabulary
-        What `KMERL.fit` teaches: the entities that some recording can show.
     findings : list of str or None
     prevalence : dict
 
@@ -246,9 +250,6 @@ class Simulator:
         self.threads = None if threads is None else _whole("threads", threads, 1, 4096)
         self.epoch_size = _whole("epoch_size", epoch_size, 1, COUNT)
         self.validation_size = _whole("validation_size", validation_size, 0, COUNT)
-        self.shown = self.vocabulary.without(
-            name for name, seen in zip(self.vocabulary, self._table.entities.any(axis=0), strict=True) if not seen
-        )
         self._embeddings = None
         if findings is not None and prevalence is not None:
             raise ValueError(
@@ -372,6 +373,11 @@ class Simulator:
             str(encoder.id), int(encoder.width), report_pooling, query_pooling, None, texts, queries, contrast
         )
         return self
+
+    @property
+    def shown(self):
+        """What `KMERL.fit` teaches: the Vocabulary of the entities that some recording can show."""
+        return self._table.shown
 
     @property
     def embeddings(self):
