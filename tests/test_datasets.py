@@ -129,7 +129,8 @@ def test_recordings_that_are_not_there_are_left_out_and_listed(tmp_path):
 def test_patients_in_two_parts_are_told(tmp_path):
     write_folder(tmp_path, [*ROWS, "r6,p2,test,0,0"])
     with pytest.warns(UserWarning, match="1 patients are in more than one part of the split.*: p2"):
-        datasets.folder(tmp_path)
+        dataset = datasets.folder(tmp_path)
+    assert len(dataset) == 6  # told, not left out
 
 
 @pytest.mark.parametrize(

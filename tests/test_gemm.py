@@ -132,8 +132,11 @@ def test_nothing_to_sum(gemm, beta):
 
 
 def test_empty_result(gemm):
-    gemm(np.empty((0, 4), gemm.real), np.empty((0, 5), gemm.real), np.empty((5, 4), gemm.real))
-    gemm(np.empty((4, 0), gemm.real), np.empty((4, 5), gemm.real), np.empty((5, 0), gemm.real))
+    """Nothing is written, on either side of where the result would be."""
+    for shape, a, b in (((0, 4), (0, 5), (5, 4)), ((4, 0), (4, 5), (5, 0))):
+        around = np.full(8, 7, gemm.real)
+        gemm(around[4:4].reshape(shape), np.ones(a, gemm.real), np.ones(b, gemm.real))
+        np.testing.assert_array_equal(around, 7)
 
 
 def test_not_finite_values_pass_through(gemm):

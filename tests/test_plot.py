@@ -231,11 +231,16 @@ def test_hours_do_not_fit_on_a_page():
 
 
 def test_names_are_not_formulas():
-    plot_ecg(ecg(name=r"$\frac$"), np.full((12, 50), 1), finding="$x_{$").canvas.draw()
+    figure = plot_ecg(ecg(name=r"$\frac$"), np.full((12, 50), 1), finding="$x_{$")
+    figure.canvas.draw()
+    texts = " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+    assert "frac" in texts and "x_{" in texts
 
 
 def test_smallest_recording():
-    plot_ecg(SimpleNamespace(signal=np.zeros((1, 1)), fs=1, leads=["I"])).canvas.draw()
+    figure = plot_ecg(SimpleNamespace(signal=np.zeros((1, 1)), fs=1, leads=["I"]))
+    figure.canvas.draw()
+    assert "I" in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
 
 
 RECORD = ecg(leads=["I", "II"])
