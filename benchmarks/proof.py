@@ -14,19 +14,12 @@ import numpy as np
 
 import kmerl
 from kmerl.datasets import PARTS, Dataset
+from kmerl.sample import NETWORK
 
 SHARES = (0.6, 0.15, 0.25)
 # As kmerl/demo.py, which was chosen for a hundred recordings; rows of proof.json change some of it.
 SMALL = {
-    "size": "custom",
-    "width": 64,
-    "depth": 2,
-    "heads": 1,
-    "mlp_width": 128,
-    "query_width": 64,
-    "query_layers": 1,
-    "query_heads": 1,
-    "query_mlp_width": 64,
+    **NETWORK,
     "normalisation": "zscore",
     "normalisation_scope": "visible",
     "report_pooling": "mean",

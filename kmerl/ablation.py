@@ -18,25 +18,18 @@ from kmerl import evaluate
 from kmerl import metrics as _metrics
 from kmerl.ablation_table import FIGURE_ONLY, load_table
 from kmerl.config import EXECUTION, PRESETS, SIZES, Config
-from kmerl.durable import FolderLock, writing
+from kmerl.durable import FolderLock, made_folder, writing
 from kmerl.fine_tuning import OPTIONS
 from kmerl.probe import probes, rate_of
-from kmerl.report import RANDOM, UNTRAINED, _json, _markdown_table, _text_table, _write, load
+from kmerl.report import RANDOM, UNTRAINED, as_json, load, markdown_table, text_table, write_text
+from kmerl.sample import NETWORK
 from kmerl.scoring import chosen_leads, whole
 
 __all__ = ["Ablation", "SAMPLE", "ablate"]
 
 # What a table is tried with on the recordings that come with kmerl: it trains in seconds and learns next to nothing.
 SAMPLE = {
-    "size": "custom",
-    "width": 64,
-    "depth": 2,
-    "heads": 1,
-    "mlp_width": 128,
-    "query_width": 64,
-    "query_layers": 1,
-    "query_heads": 1,
-    "query_mlp_width": 64,
+    **NETWORK,
     "report_pooling": "mean",
     "batch_size": 16,
     "lr": 1e-3,
@@ -127,12 +120,12 @@ def ablate(
     if store is None and datasets is None:
         if encoder is not None or encoders is not None:
             raise ValueError("encoder and encoders belong to a store of your own: the sample comes with embeddings")
-        store, datasets, given["encoder"] = _sample(_made(out), progress)
+        store, datasets, given["encoder"] = _sample(made_folder(out), progress)
         config = {**SAMPLE, **config}
     elif store is None or datasets is None:
         raise ValueError("store and datasets belong together: what to train on, and what to measure on")
     given.update(seeds=seeds, extractors=extractors, gold=gold, probe=probe, fine_tune=fine_tune, resamples=resamples)
-    run = _Run(table, store, datasets, _made(out), **given, progress=progress, base=config)
+    run = _Run(table, store, datasets, made_folder(out), **given, progress=progress, base=config)
     run.choose(rows)
     with FolderLock(run.out, "ablation"):
         run.check_workspace()
@@ -154,16 +147,6 @@ def _sample(out, progress):
     except RuntimeError:
         store.label(kmerl.Vocabulary.default(), progress=progress).embed(encoder, progress=progress)
     return store, [kmerl.sample_dataset()], encoder
-
-
-def _made(out):
-    """The folder, made where its parent exists."""
-    out = os.fspath(out)
-    parent = os.path.dirname(os.path.abspath(out))
-    if not os.path.isdir(parent):
-        raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
-    os.makedirs(out, exist_ok=True)
-    return out
 
 
 class _Run:
@@ -307,7 +290,7 @@ class _Run:
                                  "another folder")  # fmt: skip
             mine["datasets"] = {**theirs["datasets"], **mine["datasets"]}
         with writing(path) as file:
-            file.write(_json(mine).encode())
+            file.write(as_json(mine).encode())
 
     # ---- work ----
 
@@ -412,7 +395,7 @@ class _Run:
         total = compare_extractors(texts, np.asarray(labels), self._language_model(row, {})).total
         found = {name: getattr(total, name) for name in ("accuracy", "precision", "recall")}
         with writing(self._path(row, seed, EXTRACTION, "")) as file:
-            file.write(_json({**found, "reports": len(texts)}).encode())
+            file.write(as_json({**found, "reports": len(texts)}).encode())
 
     def _measure(self, model, row, seed, dataset, ways):
         """Keeps a report of each way of measuring; of what cannot be measured the reason."""
@@ -785,7 +768,7 @@ class Ablation:
         """
         lines = [self._title()]
         for caption, header, rows in self._blocks():
-            lines += ["", caption, "", *_text_table(header, rows)]
+            lines += ["", caption, "", *text_table(header, rows)]
         return "\n".join([*lines, "", *self._remarks()])
 
     def to_markdown(self, path=None):
@@ -797,8 +780,8 @@ class Ablation:
         """
         lines = [f"## {self._title()}"]
         for caption, header, rows in self._blocks():
-            lines += ["", caption + ":", "", *_markdown_table(header, rows)]
-        return _write(path, "\n".join([*lines, "", *(f"- {remark}" for remark in self._remarks())]) + "\n")
+            lines += ["", caption + ":", "", *markdown_table(header, rows)]
+        return write_text(path, "\n".join([*lines, "", *(f"- {remark}" for remark in self._remarks())]) + "\n")
 
     def to_html(self, path=None):
         """The table as one HTML page, which loads nothing from elsewhere; written to `path` where one is given.
@@ -812,7 +795,7 @@ class Ablation:
         body = [page.section(caption, page.table(header, rows)) for caption, header, rows in self._blocks()]
         body.append(page.section("What must be known", page.listing(self._remarks())))
         subtitle = f"preset {self.table.preset}; {len(self.rows)} rows, {len(self.datasets)} data sets"
-        return _write(path, page.page(self._title(), subtitle, body, self.version))
+        return write_text(path, page.page(self._title(), subtitle, body, self.version))
 
     def to_dict(self):
         """Everything, of plain Python types; metrics in [0, 1], the paper's figures in % as it has them."""
@@ -840,7 +823,7 @@ class Ablation:
         -------
         str
         """
-        return _write(path, _json(self.to_dict()))
+        return write_text(path, as_json(self.to_dict()))
 
 
 def _cell(row, column, dataset):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from .extraction import _texts as check_texts
+from .extraction import check_texts
 from .vocabulary import Vocabulary
 
 __all__ = ["Agreement", "Comparison", "compare_extractors"]

@@ -14,6 +14,7 @@ import numpy as np
 
 import kmerl
 from kmerl.extraction import label_matrix
+from kmerl.sample import NETWORK
 
 __all__ = ["CONFIG", "main"]
 
@@ -21,15 +22,7 @@ __all__ = ["CONFIG", "main"]
 # narrow network and many steps, more visible leads than pretraining on a million needs but a third of their
 # segments, and the weight on the entities.
 CONFIG = {
-    "size": "custom",
-    "width": 64,
-    "depth": 2,
-    "heads": 1,
-    "mlp_width": 128,
-    "query_width": 64,
-    "query_layers": 1,
-    "query_heads": 1,
-    "query_mlp_width": 64,
+    **NETWORK,
     "masked_leads": {0: 2.0, 6: 1.0, 9: 1.0, 11: 2.0},
     "mask_ratio": 0.65,
     "query_weight": 30.0,

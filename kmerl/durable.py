@@ -38,6 +38,16 @@ def writing(path):
         raise
 
 
+def made_folder(out):
+    """Path of the folder `out`, made where its parent exists; FileNotFoundError where it does not."""
+    out = os.fspath(out)
+    parent = os.path.dirname(os.path.abspath(out))
+    if not os.path.isdir(parent):
+        raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
+    os.makedirs(out, exist_ok=True)
+    return out
+
+
 class FolderLock:
     """One writer a folder, as a context manager; the second is told and does not wait.
 

@@ -91,7 +91,7 @@ def extract(
     if phrases is not None and extractor != "lexicon":
         raise ValueError('phrases go with extractor="lexicon"; another reads texts in its own way')
     vocabulary = _vocabulary(vocabulary, phrases)
-    texts = _texts(texts)
+    texts = check_texts(texts)
     if extractor != "lexicon":
         if not callable(getattr(extractor, "extract", None)):
             raise ValueError(
@@ -138,7 +138,7 @@ def label_matrix(
     vocabulary = _vocabulary(vocabulary, phrases)
     if hedged not in ("drop", "keep"):
         raise ValueError(f"hedged is {hedged!r}, must be 'drop' or 'keep'")
-    return lexicon(vocabulary).labels(_texts(texts), hedged == "keep")
+    return lexicon(vocabulary).labels(check_texts(texts), hedged == "keep")
 
 
 def _vocabulary(vocabulary, phrases) -> Vocabulary:
@@ -149,7 +149,7 @@ def _vocabulary(vocabulary, phrases) -> Vocabulary:
     return vocabulary if phrases is None else vocabulary.with_phrases(phrases)
 
 
-def _texts(texts) -> list[str]:
+def check_texts(texts) -> list[str]:
     if isinstance(texts, (str, bytes)):
         raise TypeError(
             f"texts must be a list of texts, got a single {type(texts).__name__}: put it in a list"

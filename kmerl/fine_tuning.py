@@ -13,7 +13,7 @@ import numpy as np
 from kmerl import _kmerl, safetensors
 from kmerl.batch import check_rate
 from kmerl.checkpoint import Head
-from kmerl.durable import FolderLock
+from kmerl.durable import FolderLock, made_folder
 from kmerl.metrics import UndefinedMetricWarning, roc_auc_score
 from kmerl.probe import RANDOM_SEED, REAL, SETTINGS, Recordings, fit_probes, parts_of, rate_of, seeds_of, warn_of
 from kmerl.progress import Progress
@@ -103,10 +103,7 @@ def fine_tune(
     indices = np.unique(np.concatenate(list(parts.values())))
     with contextlib.ExitStack() as stack:
         if out is not None:
-            out = os.fspath(out)
-            if not os.path.isdir(os.path.dirname(os.path.abspath(out))):
-                raise FileNotFoundError(f"out: the folder {os.path.dirname(os.path.abspath(out))!r} does not exist")
-            os.makedirs(out, exist_ok=True)
+            out = made_folder(out)
             stack.enter_context(FolderLock(out, "training"))
         signals = stack.enter_context(_Signals(config))
 

@@ -6,8 +6,7 @@ import os
 import warnings
 from typing import NamedTuple
 
-from .extraction import Finding, Reading, Statement, lexicon
-from .extraction import _texts as check_texts
+from .extraction import Finding, Reading, Statement, check_texts, lexicon
 from .llm_cache import FILE, AnswerCache, digest
 from .llm_client import Client, Question
 from .llm_prompts import STAGES, Prompts

@@ -296,10 +296,10 @@ class Report:
         str
         """
         header, rows = self._rows()
-        lines = [self._title(), self._counts(), "", *_text_table(header, rows), ""]
+        lines = [self._title(), self._counts(), "", *text_table(header, rows), ""]
         for extra in (self._beside(), self._seen_rows()):
             if extra:
-                lines += [*_text_table(*extra), ""]
+                lines += [*text_table(*extra), ""]
         return "\n".join(lines + self._remarks())
 
     def to_markdown(self, path=None):
@@ -315,13 +315,13 @@ class Report:
             "",
             self._counts() + ".",
             "",
-            *_markdown_table(header, rows),
+            *markdown_table(header, rows),
             "",
         ]
         for extra in (self._beside(), self._seen_rows()):
             if extra:
-                lines += [*_markdown_table(*extra), ""]
-        return _write(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
+                lines += [*markdown_table(*extra), ""]
+        return write_text(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
 
     def to_dict(self, scores=False):
         """Everything, each recording's scores and labels only if asked for, of plain Python types."""
@@ -376,7 +376,7 @@ class Report:
         -------
         str
         """
-        return _write(path, _json(self.to_dict(scores)))
+        return write_text(path, as_json(self.to_dict(scores)))
 
     def compare(self, other, metric="roc_auc", *, resamples=None, seed=None):
         """Is this result better than another one on the same recordings? `kmerl.metrics.paired_bootstrap`.
@@ -454,14 +454,12 @@ class Report:
         -------
         str
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["record", "patient", *self.classes, *(f"{c} (label)" for c in self.classes)])
+        rows = [["record", "patient", *self.classes, *(f"{c} (label)" for c in self.classes)]]
         for record, patient, scores, labels in zip(
             self.records, self.patients, self.scores, self.labels, strict=True
         ):
-            writer.writerow([record, patient, *(f"{p:.6f}" for p in scores), *map(int, labels)])
-        return _write(path, text.getvalue())
+            rows.append([record, patient, *(f"{p:.6f}" for p in scores), *map(int, labels)])
+        return write_text(path, _csv(rows))
 
     def plot(self, kind="classes"):
         """A picture.
@@ -527,7 +525,7 @@ class Report:
         body.append(page.section("Support", page.picture(self, "support")))
         skipped = [f"{name}: {reason}" for name, reason in self.skipped]
         body.append(page.folded(f"Not scored: {len(skipped):,} recordings", skipped))
-        return _write(path, page.page(self._title(), self._counts(), body, self.version))
+        return write_text(path, page.page(self._title(), self._counts(), body, self.version))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -590,7 +588,7 @@ class Comparison:
         -------
         str
         """
-        return "\n".join([f"Comparison: {self.first.dataset}", "", *_text_table(*self._rows()), "", *self._remarks()])
+        return "\n".join([f"Comparison: {self.first.dataset}", "", *text_table(*self._rows()), "", *self._remarks()])
 
     def to_markdown(self, path=None):
         """As Markdown; written to `path` where one is given.
@@ -599,8 +597,8 @@ class Comparison:
         -------
         str
         """
-        lines = [f"## Comparison: {self.first.dataset}", "", *_markdown_table(*self._rows()), ""]
-        return _write(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
+        lines = [f"## Comparison: {self.first.dataset}", "", *markdown_table(*self._rows()), ""]
+        return write_text(path, "\n".join(lines + [f"- {remark}" for remark in self._remarks()]) + "\n")
 
     def to_dict(self):
         """Of plain Python types."""
@@ -631,7 +629,7 @@ class Comparison:
         -------
         str
         """
-        return _write(path, _json(self.to_dict()))
+        return write_text(path, as_json(self.to_dict()))
 
 
 def load(path):
@@ -929,7 +927,7 @@ class Sweep:
         str
         """
         first = self._first()
-        lines = [self._title(), "", *_text_table(*self._rows()), ""]
+        lines = [self._title(), "", *text_table(*self._rows()), ""]
         return "\n".join(lines + first._remarks())
 
     def to_markdown(self, path=None):
@@ -940,8 +938,8 @@ class Sweep:
         str
         """
         first = self._first()
-        lines = [f"## {self._title()}", "", *_markdown_table(*self._rows())]
-        return _write(path, "\n".join(lines + [""] + [f"- {remark}" for remark in first._remarks()]) + "\n")
+        lines = [f"## {self._title()}", "", *markdown_table(*self._rows())]
+        return write_text(path, "\n".join(lines + [""] + [f"- {remark}" for remark in first._remarks()]) + "\n")
 
     def to_dict(self, scores=False):
         """Everything, scores and labels only if asked for, of plain Python types."""
@@ -960,7 +958,7 @@ class Sweep:
         -------
         str
         """
-        return _write(path, _json(self.to_dict(scores)))
+        return write_text(path, as_json(self.to_dict(scores)))
 
     def to_csv(self, path=None):
         """A line for each set of leads: its macro averages with intervals; written to `path` where one is given.
@@ -969,15 +967,13 @@ class Sweep:
         -------
         str
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         names = [name for name in (*SHOWN, *CALIBRATION) if name in self._first().metrics]
         ends = ("macro", "low", "high")
-        writer.writerow(["leads", "k", "recordings", *(f"{name} {end}" for name in names for end in ends)])
+        rows = [["leads", "k", "recordings", *(f"{name} {end}" for name in names for end in ends)]]
         for report in self._all():
             numbers = [f"{report.metrics[name][end]:.6f}" for name in names for end in ends]
-            writer.writerow([" ".join(report.leads), len(report.leads), len(report.scores), *numbers])
-        return _write(path, text.getvalue())
+            rows.append([" ".join(report.leads), len(report.leads), len(report.scores), *numbers])
+        return write_text(path, _csv(rows))
 
     def plot(self):
         """Macro AUROC over the number of leads with its interval, beside it untrained models and each single lead.
@@ -1015,7 +1011,7 @@ class Sweep:
         body = [page.picture(self, "sweep"), page.table(*self._rows())]
         body += [page.section("What was evaluated", page.facts(facts), page.listing(first._warnings()))]
         body.append(page.section("Support", page.picture(first, "support")))
-        return _write(path, page.page(self._title(), first._counts(), body, first.version))
+        return write_text(path, page.page(self._title(), first._counts(), body, first.version))
 
 
 # ---- Writing ----
@@ -1029,7 +1025,7 @@ def _interval(low, high):
     return "" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
 
 
-def _text_table(header, rows):
+def text_table(header, rows):
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []
     for row in [header, *rows]:
@@ -1039,13 +1035,13 @@ def _text_table(header, rows):
     return [lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]]
 
 
-def _markdown_table(header, rows):
+def markdown_table(header, rows):
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
     lines = ["| " + " | ".join(row) + " |" for row in escaped]
     return [lines[0], "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *lines[1:]]
 
 
-def _json(value):
+def as_json(value):
     def clean(x):
         if isinstance(x, dict):
             return {str(k): clean(v) for k, v in x.items()}
@@ -1056,7 +1052,13 @@ def _json(value):
     return json.dumps(clean(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write(path, text):
+def _csv(rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def write_text(path, text):
     if path is not None:
         from kmerl.durable import writing
 

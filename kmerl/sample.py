@@ -21,6 +21,18 @@ __all__ = ["sample_dataset", "sample_path", "sample_records"]
 FOLDER = pathlib.Path(__file__).resolve().parent / "data" / "sample"
 FS = 500
 PARTS = ("all", "train", "heldout")
+# A network that about a hundred recordings can teach something, in minutes.
+NETWORK = {
+    "size": "custom",
+    "width": 64,
+    "depth": 2,
+    "heads": 1,
+    "mlp_width": 128,
+    "query_width": 64,
+    "query_layers": 1,
+    "query_heads": 1,
+    "query_mlp_width": 64,
+}
 # The diagnostic statements of PTB-XL by superclass (its scp_statements.csv).
 SUPERCLASSES = {
     "HYP": "LVH LAO/LAE RVH RAO/RAE SEHYP",

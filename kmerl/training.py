@@ -16,7 +16,7 @@ import numpy as np
 from . import _kmerl
 from .batch import _core_corpus, check_rate
 from .checkpoint import Checkpoint, Names
-from .durable import FolderLock, writing
+from .durable import FolderLock, made_folder, writing
 from .progress import Progress
 from .simulator import COUNT, Simulator
 from .store import Store
@@ -41,11 +41,7 @@ def fit(model, store, out, *, max_steps, progress):
 
     with contextlib.ExitStack() as stack:
         if out is not None:
-            out = _folder(out)
-            parent = os.path.dirname(os.path.abspath(out))
-            if not os.path.isdir(parent):
-                raise FileNotFoundError(f"out: the folder {parent!r} does not exist; create it first")
-            os.makedirs(out, exist_ok=True)
+            out = made_folder(_checked_folder(out))
             stack.enter_context(FolderLock(out, "run"))
         run = Run(model, config, store.fingerprint(), material.vocabulary, out)
         last = run.find()
@@ -80,7 +76,7 @@ def _simulated(simulator, config):
                     np.arange(COUNT - simulator.validation_size, COUNT, dtype=np.int64), simulator.shown)
 
 
-def _folder(out):
+def _checked_folder(out):
     if not isinstance(out, (str, os.PathLike)) or not os.fspath(out) or "\0" in os.fspath(out):
         raise ValueError(f"out must be the path of a folder, got {out!r}")
     out = os.fspath(out)
