@@ -28,13 +28,13 @@ class Names:
         Entity names, synonyms, class names.
     query : ndarray (n, text_width) float32
         Pooled as queries.
-    contrast : ndarray (n, text_width) float32
-        Pooled as reports, for the cosine.
+    contrast : ndarray (n, text_width) float32, or None
+        Pooled as reports, for the cosine; None in a model that was trained without contrast, which has no cosine.
     """
 
     texts: list[str]
     query: np.ndarray
-    contrast: np.ndarray
+    contrast: np.ndarray | None
 
 
 @dataclass
@@ -70,16 +70,26 @@ class Checkpoint:
     library: str = ""
     head: Head | None = None
 
-    def write(self, path) -> None:
+    def write(self, path, dtype=_REAL) -> None:
         """Writes the file: whole, or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        dtype : {"float32", "float16"}
+            Of every number: float16 rounds to the nearest, ties to even, and takes half the space.
 
         Raises
         ------
+        ValueError
+            If `dtype` is none of these, or a number is beyond float16's 65,504.
         FileNotFoundError
             If the folder does not exist: none is created.
         OSError
             If it cannot be written.
         """
+        if dtype not in (_REAL, "float16"):
+            raise ValueError(f"dtype must be {_REAL!r} or 'float16', got {dtype!r}")
         path = os.fspath(path)
         folder = os.path.dirname(path) or "."
         if not os.path.isdir(folder):
@@ -87,7 +97,8 @@ class Checkpoint:
         tensors = {**self.parameters, **self.statistics}
         if self.names is not None:
             tensors["names.query"] = self.names.query
-            tensors["names.contrast"] = self.names.contrast
+            if self.config.contrast_weight > 0:     # without contrast nothing asks for them
+                tensors["names.contrast"] = self.names.contrast
         for moment, arrays in (self.moments or {}).items():
             tensors.update({f"optimiser.{moment}.{name}": array for name, array in arrays.items()})
         metadata = {
@@ -106,6 +117,8 @@ class Checkpoint:
         if self.head is not None:
             tensors |= {"head.weight": self.head.weight, "head.bias": self.head.bias}
             metadata["head"] = json.dumps({"classes": self.head.classes, "leads": self.head.leads}, ensure_ascii=False)
+        if dtype == "float16":
+            tensors = {name: _half(name, array) for name, array in tensors.items()}
         safetensors.write(path, tensors, metadata)
 
     @classmethod
@@ -144,7 +157,9 @@ class Checkpoint:
         parameters, statistics = _kmerl.layout(config.to_core())
         expected = {**parameters, **statistics}
         if texts is not None:
-            expected["names.query"] = expected["names.contrast"] = (len(texts), config.text_width)
+            expected["names.query"] = (len(texts), config.text_width)
+            if config.contrast_weight > 0 or "names.contrast" in tensors:
+                expected["names.contrast"] = (len(texts), config.text_width)
         if head is not None:
             expected["head.weight"] = (len(head["classes"]), config.width)
             expected["head.bias"] = (len(head["classes"]),)
@@ -165,13 +180,22 @@ class Checkpoint:
         moments = None
         if "optimiser.m." + next(iter(parameters)) in tensors:
             moments = {moment: {name: tensors[f"optimiser.{moment}.{name}"] for name in parameters} for moment in "mv"}
-        names = Names(texts, tensors["names.query"], tensors["names.contrast"]) if texts is not None else None
+        names = Names(texts, tensors["names.query"], tensors.get("names.contrast")) if texts is not None else None
         if head is not None:
             head = Head(head["classes"], head["leads"], tensors["head.weight"], tensors["head.bias"])
         return cls(config, {name: tensors[name] for name in parameters},
                    {name: tensors[name] for name in statistics}, names,
                    metadata.get("vocabulary"), metadata.get("text_encoder"), training, moments,
                    metadata.get("library", ""), head)
+
+
+def _half(name, array):
+    """float32 -> float16, rounded to nearest, ties to even."""
+    with np.errstate(over="ignore"):
+        half = np.asarray(array, np.float32).astype(np.float16)
+    if np.isinf(half).any():
+        raise ValueError(f"{name} holds {np.abs(array).max():g}, more than float16 can: save with dtype={_REAL!r}")
+    return half
 
 
 def _texts(value):

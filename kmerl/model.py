@@ -329,18 +329,27 @@ class KMERL:
 
     # ---- files -------------------------------------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path, dtype="float32"):
         """Writes a checkpoint: parameters, configuration, vocabulary, names with embeddings (docs/checkpoint.md).
+
+        Parameters
+        ----------
+        path : path-like
+        dtype : {"float32", "float16"}
+            Of the numbers in the file: float16 rounds each to the nearest, ties to even, and takes half the space.
+            Loading gives float32 either way.
 
         Raises
         ------
+        ValueError
+            If `dtype` is none of these, or a number is beyond float16's 65,504.
         RuntimeError
             If there is nothing to save yet.
         FileNotFoundError
             If the folder does not exist; none is created.
         """
         self._ready()
-        self._checkpoint().write(path)
+        self._checkpoint().write(path, dtype)
 
     def _checkpoint(self, training=None, moments=None):
         from . import build_info

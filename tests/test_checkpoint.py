@@ -155,3 +155,52 @@ def test_running_statistics_are_listed_apart(model):
         model.set_statistics(bad)
     assert model.set_statistics(statistics) is model
     assert not kmerl.KMERL(projection_norm="none").initialize(text_dim=8).statistics()
+
+
+def test_half_precision(model, path, tmp_path):
+    """Every number is rounded to the nearest float16, and loaded as the float32 that this is."""
+    half = tmp_path / "half.safetensors"
+    model.save(half, dtype="float16")
+    assert half.stat().st_size - len(safetensors.read(half)[1]["vocabulary"]) < 0.6 * path.stat().st_size
+    assert {array.dtype for array in safetensors.read(half)[0].values()} == {np.dtype(np.float16)}
+    again = kmerl.load_model(half)
+    for name, array in {**model.parameters(), **model.statistics()}.items():
+        loaded = {**again.parameters(), **again.statistics()}[name]
+        assert loaded.dtype == array.dtype and np.array_equal(loaded, array.astype(np.float16)), name
+    records, asked = kmerl.sample_records("heldout")[:8], ["atrial fibrillation", "normal ecg", "st depression"]
+    for method in ("query", "cosine"):
+        a, b = (m.predict_proba(records, asked, method=method) for m in (model, again))
+        np.testing.assert_allclose(a, b, atol=2e-3)
+    kmerl.load_model(half).save(tmp_path / "twice.safetensors", dtype="float16")    # nothing is lost the second time
+    assert (tmp_path / "twice.safetensors").read_bytes() == half.read_bytes()
+
+
+def test_half_precision_ties_to_even_and_refuses_what_it_cannot_hold(model, tmp_path):
+    copy = kmerl.load_model(_saved(model, tmp_path / "a.safetensors"))
+    parameters = copy.parameters()
+    parameters["query.classifier.bias"][0] = 2049       # between 2048 and 2050
+    copy.set_parameters(parameters).save(tmp_path / "b.safetensors", dtype="float16")
+    assert kmerl.load_model(tmp_path / "b.safetensors").parameters()["query.classifier.bias"][0] == 2048
+    parameters["query.classifier.bias"][0] = 70000
+    copy.set_parameters(parameters)
+    with pytest.raises(ValueError, match="query.classifier.bias holds 70000, more than float16"):
+        copy.save(tmp_path / "c.safetensors", dtype="float16")
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float16', got 'int8'"):
+        copy.save(tmp_path / "c.safetensors", dtype="int8")
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_without_contrast_no_vectors_for_it(tmp_path):
+    model = kmerl.KMERL(**TINY, contrast_weight=0.0).fit(make_store(tmp_path / "store", count=12), max_steps=1,
+                                                         progress=False)
+    path = _saved(model, tmp_path / "model.safetensors")
+    assert "names.contrast" not in safetensors.read(path)[0]
+    again, record = kmerl.load_model(path), kmerl.sample_records()[0]
+    assert np.array_equal(model.predict_proba(record, ["normal ecg"]), again.predict_proba(record, ["normal ecg"]))
+    with pytest.raises(ValueError, match="contrast_weight=0"):
+        again.predict_proba(record, ["normal ecg"], method="cosine")
+
+
+def _saved(model, path):
+    model.save(path)
+    return path
