@@ -205,6 +205,8 @@ class Simulator:
     epoch_size, validation_size : int
         For `KMERL.fit`: recordings in an epoch, each epoch the next ones, and how many to validate on, the last
         of the seed.
+    teach : list of str, optional
+        For `KMERL.fit`: the names taught, of the vocabulary's; by default all that some recording can show.
 
     Attributes
     ----------
@@ -239,6 +241,7 @@ class Simulator:
         threads=None,
         epoch_size=65536,
         validation_size=1024,
+        teach=None,
     ):
         self._table = Table.default()
         self.vocabulary = self._table.vocabulary
@@ -251,6 +254,7 @@ class Simulator:
         self.epoch_size = _whole("epoch_size", epoch_size, 1, COUNT)
         self.validation_size = _whole("validation_size", validation_size, 0, COUNT)
         self._embeddings = None
+        self._taught = None if teach is None else self._names_to_teach(teach)
         if findings is not None and prevalence is not None:
             raise ValueError(
                 "findings fixes what every recording shows, prevalence how often: give one of them"
@@ -278,6 +282,20 @@ class Simulator:
         if canonical not in MECHANISMS:
             raise KeyError(f"{argument}: {name!r} cannot be simulated; known are " + ", ".join(MECHANISMS))
         return canonical
+
+    def _names_to_teach(self, teach):
+        if isinstance(teach, str):
+            raise TypeError(f"teach must be a list of names, got a single str: [{teach!r}]")
+        names = []
+        for name in teach:
+            if name not in self.vocabulary:
+                raise KeyError(f"teach: {name!r} is not a name of the vocabulary")
+            names.append(self.vocabulary[name].name)
+            if names[-1] not in self._table.shown:
+                raise ValueError(f"teach: no recording can show {name!r}; Simulator().shown lists what they can")
+        if not names:
+            raise ValueError("teach is empty: expected at least one name, or None for all")
+        return set(names)
 
     def _findings(self, findings):
         if isinstance(findings, str):
@@ -376,8 +394,10 @@ class Simulator:
 
     @property
     def shown(self):
-        """What `KMERL.fit` teaches: the Vocabulary of the entities that some recording can show."""
-        return self._table.shown
+        """What `KMERL.fit` teaches: the Vocabulary of the entities that some recording can show, of these `teach`."""
+        if self._taught is None:
+            return self._table.shown
+        return self.vocabulary.without(name for name in self.vocabulary if name not in self._taught)
 
     @property
     def embeddings(self):
@@ -392,7 +412,7 @@ class Simulator:
         settings = [
             build_info()["version"], self._table.document, self.seed, self.prevalence, self.findings, self.fs,
             self.seconds, self.noise, self.leads, self.epoch_size, self.validation_size, embeddings.encoder,
-            embeddings.texts,
+            embeddings.texts, list(self.shown),
         ]  # fmt: skip
         sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for matrix in (embeddings.queries, embeddings.contrast):

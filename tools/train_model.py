@@ -5,7 +5,8 @@
 Settings are in tools/train_model.json. RUN holds what `KMERL.fit` keeps there, and
 
 - average.safetensors: the mean of the weights over the epochs, the latest weighing most;
-- curve.jsonl: a line an epoch, the zero-shot AUC of last and averaged weights on the development recordings;
+- curve.jsonl: a line an epoch, the zero-shot AUC of the averaged weights on the development recordings (at the end that of
+  the last epoch's too; without averaging theirs alone);
 - chosen.safetensors: the weights with the highest mean AUC so far; without development recordings the averaged ones,
   at the end those of the last epoch;
 - curve.png.
@@ -117,7 +118,9 @@ def train(run, settings, sources, progress=True):
         model.fit(simulator, out=run, max_steps=epoch * steps, progress=progress)
         took = time.monotonic() - begun
         average = averaged(run, epoch, settings["average_decay"])
-        candidates = {"last": model} if average is None else {"last": model, "average": average}
+        candidates = {"last": model} if average is None else {"average": average}
+        if epoch == epochs:
+            candidates["last"] = model
         line = {"epoch": epoch, "step": epoch * steps, "ecgs": epoch * simulator.epoch_size,
                 "train_seconds": round(took, 1),
                 "val_loss": next((e["val_loss"] for e in reversed(model.history_) if "val_loss" in e), None)}
@@ -129,7 +132,7 @@ def train(run, settings, sources, progress=True):
                 candidates[best].save(os.path.join(run, CHOSEN))
                 line["chosen"] = True
         elif not sources:
-            candidates[list(candidates)[-1]].save(os.path.join(run, CHOSEN))
+            next(iter(candidates.values())).save(os.path.join(run, CHOSEN))
             line["chosen"] = True
         curve.append(line)
         with writing(os.path.join(run, CURVE)) as file:
@@ -185,26 +188,24 @@ def told(line):
 
 
 def plot(curve, path):
-    """AUC against the number of simulated ECGs, for each source and lead set: averaged weights, the last ones thin."""
+    """AUC against the number of simulated ECGs, for each source and lead set."""
     measured = [line for line in curve if "auc" in line]
     if not measured:
         return
     from matplotlib.figure import Figure
 
-    sources = list(measured[0]["auc"]["last"])
+    weights = next(iter(measured[0]["auc"]))
+    sources = measured[0]["auc"][weights]
     figure = Figure(figsize=(4.5 * len(sources), 3.6), layout="constrained")
-    ecgs = [line["ecgs"] for line in measured]
-    for axes, source in zip(figure.subplots(1, len(sources), sharey=True, squeeze=False)[0], sources, strict=True):
-        for colour, words in enumerate(measured[0]["auc"]["last"][source]):
-            for weights, width in (("last", 0.7), ("average", 1.8)):
-                if weights in measured[0]["auc"]:
-                    aucs = [line["auc"][weights][source][words] for line in measured]
-                    axes.plot(ecgs, aucs, color=f"C{colour}", linewidth=width,
-                              label=f"{words}, {'averaged' if weights == 'average' else 'last'}")
-        axes.set(title=source, xlabel="simulated ECGs", xscale="log")
+    panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]
+    for axes, (source, leads) in zip(panels, sources.items(), strict=True):
+        for words in leads:
+            axes.plot([line["ecgs"] for line in measured], [line["auc"][weights][source][words] for line in measured],
+                      marker=".", label=words)
+        axes.set(title=source, xlabel="simulated ECGs")
         axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.axes[0].set_ylabel("macro AUC, zero-shot, real ECGs")
+    panels[0].set_ylabel("macro AUC, zero-shot, real ECGs")
+    panels[-1].legend(fontsize="small")
     figure.savefig(path, dpi=100)
 
 
