@@ -69,6 +69,18 @@ def test_checkpoint(whole):
     model.predict_proba(kmerl.sample_records()[:2], list(kmerl.Vocabulary.default()))   # all names are answered
 
 
+def test_some_names():
+    """A synonym is the entity; what else a recording shows is not taught."""
+    model = kmerl.KMERL(**TINY | {"epochs": 1}).fit(simulator(teach=["AFib", "st depression"]), progress=False)
+    assert list(model.vocabulary_) == ["atrial fibrillation", "ST depression"]
+    for wrong, error, words in (
+        (["no such finding"], KeyError, "no such finding"), ([], ValueError, "teach is empty"),
+        ("st depression", TypeError, "list of names"), (["dextrocardia"], ValueError, "no recording can show"),
+    ):
+        with pytest.raises(error, match=words):
+            kmerl.Simulator(teach=wrong)
+
+
 def test_some_leads(tmp_path):
     model = kmerl.KMERL(**TINY | {"epochs": 1}).fit(simulator(leads=["II", "V5"]), progress=False)
     assert np.isfinite(losses(model)).all()

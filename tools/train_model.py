@@ -5,10 +5,10 @@
 Settings are in tools/train_model.json. RUN holds what `KMERL.fit` keeps there, and
 
 - average.safetensors: the mean of the weights over the epochs, the latest weighing most;
-- curve.jsonl: a line an epoch, the zero-shot AUC of the averaged weights on the development recordings (at the end that of
-  the last epoch's too; without averaging theirs alone);
-- chosen.safetensors: the weights with the highest mean AUC so far; without development recordings the averaged ones,
-  at the end those of the last epoch;
+- curve.jsonl: a line an epoch, the zero-shot AUC of the averaged weights on the development recordings (at the end of
+  the last epoch's too; without averaging of these alone);
+- chosen.safetensors: the weights with the highest mean AUC so far; without development recordings the latest
+  averaged ones;
 - curve.png.
 
 It may be stopped at any moment; the same command goes on. Nothing is ever trained on a real recording, but choosing
