@@ -576,7 +576,9 @@ def replace_database(connection, folder, change=None):
         with contextlib.closing(copy):
             copy.execute("BEGIN IMMEDIATE")
             change(copy)
+            copy.execute("PRAGMA schema_version = 1")  # each VACUUM adds one: bytes would tell how many there were
             copy.execute("COMMIT")
+            copy.execute("VACUUM")  # what was labelled again leaves no gaps
     with open(part, "r+b") as file:
         os.fsync(file.fileno())
     os.replace(part, os.path.join(folder, fmt.DATABASE))
