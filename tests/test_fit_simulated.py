@@ -75,7 +75,7 @@ def test_some_names():
     assert list(model.vocabulary_) == ["atrial fibrillation", "ST depression"]
     for wrong, error, words in (
         (["no such finding"], KeyError, "no such finding"), ([], ValueError, "teach is empty"),
-        ("st depression", TypeError, "list of names"), (["dextrocardia"], ValueError, "no recording can show"),
+        ("st depression", TypeError, "list of names"), (["vertical axis"], ValueError, "no recording can show"),
     ):
         with pytest.raises(error, match=words):
             kmerl.Simulator(teach=wrong)
