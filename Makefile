@@ -19,7 +19,7 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench bench-all \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench bench-all model \
         lint format \
         sdist wheel ci clean distclean
 
@@ -60,6 +60,12 @@ bench: $(VENV)/parity $(VENV)/built ## speed against PyTorch and friends: every 
 
 bench-all: $(VENV)/parity $(VENV)/built ## every benchmark there is
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+DATA  ?= $(wildcard ../shared/data)
+MODEL ?= build/model
+model: $(VENV)/built    ## train kmerl-tiny on simulated ECGs (hours; goes on where it stopped), DATA=FOLDER to measure on
+	$(BIN)/python tools/train_model.py $(MODEL) $(if $(DATA),--data $(DATA)) --figure docs/figures/kmerl_tiny_curve.png
+	$(BIN)/python tools/install_model.py $(MODEL)/chosen.safetensors kmerl-tiny
 
 lint: $(VENV)/lint      ## check the Python style
 	$(BIN)/ruff check .

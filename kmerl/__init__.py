@@ -10,12 +10,13 @@ from kmerl.classes import class_names
 from kmerl.config import Config
 from kmerl.extraction import Finding, Reading, Statement, extract
 from kmerl.llm import LLMExtractor
-from kmerl.model import KMERL, list_models, load_model
+from kmerl.model import KMERL, load_model
 from kmerl.phrases import Phrases
 from kmerl.plot import plot_ecg
 from kmerl.prevalence import plot_cooccurrence
 from kmerl.record import Record, read_record
 from kmerl.sample import sample_dataset, sample_path, sample_records
+from kmerl.shipped import list_models
 from kmerl.simulator import Simulator, simulate
 from kmerl.store import Store
 from kmerl.text import TextEmbeddings, TextEncoder, sample_embeddings

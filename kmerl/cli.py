@@ -17,6 +17,7 @@ import warnings
 import numpy as np
 
 import kmerl
+from kmerl import shipped
 from kmerl.table import Table
 
 __all__ = ["main"]
@@ -628,8 +629,8 @@ def _pretrain(arguments):
 
 def _predict_options(parser):
     add = parser.add_argument
-    _add_checkpoint(parser)
-    add("records", metavar="RECORD", nargs="+", help="a WFDB record")
+    _add_checkpoint(parser, f"; left out, {shipped.DEFAULT} answers")
+    add("records", metavar="RECORD", nargs="*", help="a WFDB record")
     add(
         "--classes",
         metavar="NAMES",
@@ -644,6 +645,7 @@ def _predict_options(parser):
 
 def _predict(arguments):
     """Ask a model for the probability of each class in each recording."""
+    _default_checkpoint(arguments)
     model = _model(arguments)
     classes = arguments.classes or list(model.vocabulary_ or ())
     if not classes:
@@ -1012,8 +1014,12 @@ def _data(text):
 def _plot_options(parser):
     add = parser.add_argument
     add("record", metavar="RECORD", help="a WFDB record")
-    add("--checkpoint", metavar="CHECKPOINT", help="the model whose attention to show")
-    add("--class", metavar="NAME", dest="finding", help="the finding to attend to; with --checkpoint")
+    add(
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help=f"the model whose attention to show, with --class (default: {shipped.DEFAULT})",
+    )
+    add("--class", metavar="NAME", dest="finding", help="the finding whose attention to show")
     add("--leads", metavar="NAMES", type=_names, help="draw these leads only")
     add(
         "--layout", choices=("auto", "grid", "rows"), default="auto", help="3 x 4 and a rhythm strip, or rows"
@@ -1026,8 +1032,10 @@ def _plot_options(parser):
 
 def _plot(arguments):
     """Draw a recording on ECG paper, 25 mm/s and 10 mm/mV, with the attention of a finding behind it."""
-    if (arguments.checkpoint is None) != (arguments.finding is None):
-        arguments.parser.error("--checkpoint and --class go together: whose attention, and to what")
+    if arguments.finding is None and arguments.checkpoint is not None:
+        arguments.parser.error("--checkpoint needs --class: attention to what")
+    if arguments.finding is not None and arguments.checkpoint is None:
+        arguments.checkpoint = _default_model(arguments)
     if arguments.out is not None and not arguments.out.lower().endswith(PICTURES):
         arguments.parser.error(f"--out {arguments.out}: expected .png, .pdf or .svg")
     record = kmerl.read_record(arguments.record)
@@ -1051,7 +1059,8 @@ def _plot(arguments):
     width, height = figure.get_size_inches() * 25.4
     _say(f"{out}: {record.name}, {width:.0f} x {height:.0f} mm")
     if attention is None:
-        _next("plot", arguments.record, "--checkpoint", "CHECKPOINT", "--class", "atrial fibrillation")
+        checkpoint = shipped.DEFAULT if shipped.DEFAULT in kmerl.list_models() else "CHECKPOINT"
+        _next("plot", arguments.record, "--checkpoint", checkpoint, "--class", "atrial fibrillation")
     else:
         _next("predict", arguments.checkpoint, arguments.record)
 
@@ -1063,6 +1072,25 @@ def _save(figure, path):
     figure.savefig(drawn, format=pathlib.Path(path).suffix[1:].lower())
     with writing(path) as file:
         file.write(drawn.getvalue())
+
+
+# ---- kmerl models ----
+
+
+def _models_options(parser):
+    pass
+
+
+def _models(arguments):
+    """List the models that come with kmerl."""
+    names = kmerl.list_models()
+    if not names:
+        print("no model comes with this kmerl")
+        return
+    for name in names:
+        about, size = shipped.about(name)
+        print(f"{name}  {size / 1e6:.1f} MB  {about}")
+    _next("predict", names[0], "RECORD")
 
 
 # ---- kmerl info ----
@@ -1088,10 +1116,26 @@ def _add_quiet(parser):
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
-def _add_checkpoint(parser):
+def _add_checkpoint(parser, more=""):
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a .safetensors file, or a name from kmerl.list_models()")
+    add("checkpoint", metavar="CHECKPOINT", help=f"a .safetensors file, or a name from kmerl models{more}")
     add("--encoder", metavar="FOLDER", help="text encoder, for classes the checkpoint does not know")
+
+
+def _default_checkpoint(arguments):
+    """Where no checkpoint stands before the records, the one that comes with kmerl."""
+    first, records = arguments.checkpoint, arguments.records
+    if first.endswith(".safetensors") or first in kmerl.list_models():
+        if not records:
+            arguments.parser.error("the following arguments are required: RECORD")
+    elif not records or first.endswith(ENDINGS) or os.path.exists(f"{first}.hea"):
+        arguments.checkpoint, arguments.records = _default_model(arguments), [first, *records]
+
+
+def _default_model(arguments):
+    if shipped.DEFAULT not in kmerl.list_models():
+        arguments.parser.error(f"CHECKPOINT is missing, and {shipped.DEFAULT} does not come with this kmerl")
+    return shipped.DEFAULT
 
 
 def _model(arguments):
@@ -1198,6 +1242,7 @@ VERBS = {
         _pretrain,
         lambda a: f"{a.out}/last.safetensors is kept, the same command goes on",
     ),
+    "models": ("the models that come with kmerl", _models_options, _models, _nothing),
     "predict": ("probabilities of classes for recordings", _predict_options, _predict, _nothing),
     "evaluate": ("figures on a labelled data set, zero-shot or trained on it", _evaluate_options, _evaluate, _nothing),
     "ablate": (

@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from kmerl import shipped
+
 __all__ = ["describe", "read_log"]
 
 
@@ -15,7 +17,7 @@ def describe(path):
     Parameters
     ----------
     path : path
-        A record, store, run, checkpoint, vocabulary, text encoder or data set.
+        A record, store, run, checkpoint, vocabulary, text encoder or data set; or a name from `kmerl.list_models`.
 
     Returns
     -------
@@ -29,6 +31,9 @@ def describe(path):
     FileNotFoundError, ValueError
         Nothing there, nothing known, or something damaged; the message says what.
     """
+    if str(path) in shipped.list_models() and not os.path.exists(path):
+        lines, (verb, _, *more) = _checkpoint(shipped.whole_file(path))
+        return lines, [verb, path, *more]
     path = pathlib.Path(path)
     if path.is_dir():
         for file, look in INSIDE.items():

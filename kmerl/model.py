@@ -10,17 +10,16 @@ import threading
 
 import numpy as np
 
-from . import _kmerl
+from . import _kmerl, shipped
 from .batch import Batch, _natural, sample_windows
 from .checkpoint import Checkpoint
 from .config import PRESETS, Config
 from .leads import LEADS
 from .record import iter_records
 
-__all__ = ["KMERL", "Answer", "list_models", "load_model"]
+__all__ = ["KMERL", "Answer", "load_model"]
 
 _REAL = np.dtype(_kmerl.build_info()["real"])
-_MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
 _CHUNK = 64  # windows answered between two looks at Ctrl-C
 _FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
@@ -668,7 +667,7 @@ def load_model(name, *, precision=None):
     Parameters
     ----------
     name : path-like or str
-        A path, or a name from :func:`list_models`.
+        A path, or a name from :func:`kmerl.list_models`, such as "kmerl-tiny". A file of that very name comes first.
     precision : {"float32", "bf16"}, optional
         Of the matrix products from now on (:class:`Config`); None: as it was trained.
 
@@ -679,17 +678,17 @@ def load_model(name, *, precision=None):
     Raises
     ------
     FileNotFoundError
-        If there is no such file or name.
+        If there is no such file or name; the names that there are stand in the message.
     ValueError
         If the file is no checkpoint, damaged, or does not hold exactly its configuration's tensors.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"name must be a path or one of kmerl.list_models(), got {type(name).__name__}")
     path = os.fspath(name)
-    if not os.path.exists(path):
-        if path in list_models():
-            path = os.path.join(_MODELS, path + ".safetensors")
-        else:
-            raise FileNotFoundError(f"there is no checkpoint {path!r}, and no model of that name comes with kmerl "
-                                    f"(kmerl.list_models() gives {list_models()})")
+    if not os.path.isfile(path) and path in shipped.list_models():
+        path = shipped.whole_file(path)
+    elif not os.path.exists(path):
+        raise FileNotFoundError(shipped.unknown_model(path))
     checkpoint = Checkpoint.read(path)
     try:
         if precision is not None:
@@ -698,13 +697,6 @@ def load_model(name, *, precision=None):
         return KMERL._of(checkpoint)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def list_models():
-    """Names of the models that come with the package, for :func:`load_model`."""
-    if not os.path.isdir(_MODELS):
-        return []
-    return sorted(os.path.splitext(name)[0] for name in os.listdir(_MODELS) if name.endswith(".safetensors"))
 
 
 def _parameters(config):
