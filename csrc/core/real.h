@@ -19,12 +19,15 @@ typedef float km_real;
 
 /* Plain loops that the compiler vectorises once per instruction set; the loader picks one at run time, by
  * what the processor can do. Other compilers and processors have one version, for the baseline, and so has
- * a build with KM_BASELINE (setup.py: KMERL_BASELINE=1, or where the system cannot choose at run time).    */
+ * a build with KM_BASELINE (setup.py: KMERL_BASELINE=1, or where the system cannot choose at run time).
+ * KM_FUSED: besides, a product and the sum it goes into are rounded once where the processor can do that. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 \
     && !defined(KM_BASELINE)
 #define KM_VECTOR __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define KM_FUSED KM_VECTOR __attribute__((optimize("fp-contract=fast")))
 #else
 #define KM_VECTOR
+#define KM_FUSED
 #endif
 
 #endif

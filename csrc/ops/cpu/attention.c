@@ -30,7 +30,7 @@ static km_real *take(km_real **scratch, size_t n)
 }
 
 /* s becomes exp(s - max), to be divided by its sum, whose inverse goes to share. */
-KM_VECTOR static void softmax(km_real *s, km_real *share, km_real *lse, int rows, int Tk)
+KM_FUSED static void softmax(km_real *s, km_real *share, km_real *lse, int rows, int Tk)
 {
     for (int i = 0; i < rows; i++) {
         km_real *row = s + (size_t)i * Tk;
@@ -51,7 +51,7 @@ KM_VECTOR static void scale_rows(km_real *x, int ld, const km_real *share, int r
             x[(size_t)i * ld + j] *= share[i];
 }
 
-KM_VECTOR static void softmax_again(km_real *s, const km_real *lse, int rows, int Tk)
+KM_FUSED static void softmax_again(km_real *s, const km_real *lse, int rows, int Tk)
 {
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < Tk; j++)

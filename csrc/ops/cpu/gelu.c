@@ -1,7 +1,7 @@
 #include "ops/cpu/vmath.h"
 #include "ops/ops.h"
 
-KM_VECTOR void km_gelu_forward(km_real *y, const km_real *x, size_t n)
+KM_FUSED void km_gelu_forward(km_real *y, const km_real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         km_real cdf, pdf;
@@ -10,7 +10,7 @@ KM_VECTOR void km_gelu_forward(km_real *y, const km_real *x, size_t n)
     }
 }
 
-KM_VECTOR void km_gelu_backward(km_real *dx, const km_real *dy, const km_real *x, size_t n)
+KM_FUSED void km_gelu_backward(km_real *dx, const km_real *dy, const km_real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         km_real cdf, pdf;
