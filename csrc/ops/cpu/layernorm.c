@@ -19,6 +19,24 @@ KM_VECTOR void km_layernorm_forward(km_real *y, km_real *mean, km_real *rstd, co
     }
 }
 
+enum { KM_ROWS = 4 };      /* whose shares of dgain and dbias are added while these are in registers */
+
+/* dgain += sum_t dy n,  dbias += sum_t dy, row after row. rows is a constant where this is inlined. */
+KM_INLINE void parameter_gradients(km_real *dgain, km_real *dbias, const km_real *dy, const km_real *x,
+                                   const km_real *mean, const km_real *rstd, int rows, int C)
+{
+    for (int c = 0; c < C; c++) {
+        km_real gain = dgain[c], bias = dbias[c];
+        for (int t = 0; t < rows; t++) {
+            km_real d = dy[(size_t)t * C + c];
+            gain += d * ((x[(size_t)t * C + c] - mean[t]) * rstd[t]);
+            bias += d;
+        }
+        dgain[c] = gain;
+        dbias[c] = bias;
+    }
+}
+
 KM_VECTOR void km_layernorm_backward(km_real *dx, km_real *dgain, km_real *dbias, const km_real *dy, const km_real *x,
                                      const km_real *mean, const km_real *rstd, const km_real *gain, int T, int C,
                                      int add)
@@ -26,6 +44,10 @@ KM_VECTOR void km_layernorm_backward(km_real *dx, km_real *dgain, km_real *dbias
     for (int t = 0; t < T; t++) {
         const km_real *xt = x + (size_t)t * C, *dyt = dy + (size_t)t * C;
         km_real *dxt = dx + (size_t)t * C;
+        if (t % KM_ROWS == 0 && T - t >= KM_ROWS)       /* before dx, which may be dy, is written */
+            parameter_gradients(dgain, dbias, dyt, xt, mean + t, rstd + t, KM_ROWS, C);
+        else if (t >= T / KM_ROWS * KM_ROWS)
+            parameter_gradients(dgain, dbias, dyt, xt, mean + t, rstd + t, 1, C);
         km_real m = mean[t], r = rstd[t];
         km_stripes sum = {0}, dot = {0}, vdy, vgain, vx;
         km_real rest_sum = 0, rest_dot = 0;
@@ -46,8 +68,6 @@ KM_VECTOR void km_layernorm_backward(km_real *dx, km_real *dgain, km_real *dbias
         for (c = 0; c < C; c++) {
             km_real n = (xt[c] - m) * r;
             km_real d = r * (dyt[c] * gain[c] - mean_dn - n * mean_dn_n);
-            dgain[c] += dyt[c] * n;
-            dbias[c] += dyt[c];
             dxt[c] = add ? dxt[c] + d : d;
         }
     }
