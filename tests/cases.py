@@ -38,6 +38,12 @@ SIZES = {
         dict(T=50, N=17, K=23, bias=0),
         dict(T=592, N=576, K=192),
     ],
+    "packed_forward": [
+        dict(T=1, N=1, K=1),
+        dict(T=2, N=5, K=3, bias=0),
+        dict(T=50, N=33, K=523),
+        dict(T=592, N=576, K=192),
+    ],
     "tokens_forward": [
         dict(T=1, C=1, P=1),
         dict(T=5, C=7, P=3, temporal=0),
@@ -285,6 +291,7 @@ def _adamw(draw, rng, n, step, clip=1.0, decay=0.01):
 _DRAW = {
     "gemm": _gemm,
     "linear_forward": _linear,
+    "packed_forward": _linear,
     "tokens_forward": _tokens,
     "layernorm_forward": _layernorm,
     "batchnorm_forward": _batchnorm,
@@ -323,6 +330,7 @@ class Gradient(NamedTuple):
 
 GRADIENTS = {
     "linear_forward": Gradient("linear_backward", ("x", "w", "bias"), (), ("x", "w")),
+    "packed_forward": Gradient("packed_backward", ("x", "w", "bias"), (), ("x", "w")),
     "tokens_forward": Gradient(
         "tokens_backward", ("w", "lead", "temporal"), (), ("patches", "lead_id", "segment", "M")
     ),

@@ -158,9 +158,24 @@ class Operations:
         self.call("linear_forward", y, x, w, bias, len(x), *w.shape)
         return y
 
+    def packed(self, w, backward):
+        packed = self.new(self.call("weight_size", *w.shape))
+        self.call("weight_pack", packed, w, *w.shape, backward)
+        return packed
+
+    def packed_forward(self, x, w, bias=None):
+        y = self.new(len(x), len(w))
+        self.call("packed_forward", y, x, self.packed(w, 0), bias, len(x), *w.shape)
+        return y
+
     def linear_backward(self, dy, x, w, into=None, add=0):
         dx, dw, dbias = into or (self.new(*x.shape), self.zeros(*w.shape), self.zeros(len(w)))
         self.call("linear_backward", dx, dw, dbias, dy, x, w, len(x), *w.shape, add)
+        return dx, dw, dbias
+
+    def packed_backward(self, dy, x, w, into=None, add=0):
+        dx, dw, dbias = into or (self.new(*x.shape), self.zeros(*w.shape), self.zeros(len(w)))
+        self.call("packed_backward", dx, dw, dbias, dy, x, self.packed(w, 1), len(x), *w.shape, add)
         return dx, dw, dbias
 
     def tokens_forward(self, patches, lead_id, segment, w, lead=None, temporal=None):

@@ -72,6 +72,8 @@ def test_every_operation_has_a_twin_and_a_case():
         if name in (
             "attention_scratch",
             "conv_scratch",
+            "weight_size",
+            "weight_pack",
             "dropout_forward",
         ):  # no arithmetic; tested through their properties below
             continue
@@ -172,6 +174,8 @@ def test_bce_gradient_agrees_with_central_differences(float64):
     [
         ("linear_forward", 1, 0),
         ("linear_forward", 1, 1),
+        ("packed_forward", 1, 0),
+        ("packed_forward", 1, 1),
         ("tokens_forward", 0, None),
         ("layernorm_forward", 1, 0),
         ("layernorm_forward", 1, 1),
@@ -213,6 +217,16 @@ def test_linear_backward_leaves_out_what_is_null(operations):
         for i, (got, expected) in enumerate(zip(into, (dx, dw, dbias), strict=True)):
             if i != left_out:
                 assert_close(got, expected, tolerance(operations), f"result {i} without {left_out}")
+
+
+@pytest.mark.parametrize("T, N, K", [(1, 1, 1), (3, 40, 7), (5, 17, 530), (60, 530, 300)])
+def test_packed_weights_change_no_bit(operations, T, N, K):
+    rng = np.random.default_rng(8)
+    x, w, bias, dy = (rng.standard_normal(s).astype(operations.real) for s in [(T, K), (N, K), N, (T, N)])
+    packed, plain = operations.packed_forward(x, w, bias), operations.linear_forward(x, w, bias)
+    assert packed.tobytes() == plain.tobytes()
+    both = zip(operations.packed_backward(dy, x, w), operations.linear_backward(dy, x, w), strict=True)
+    assert all(a.tobytes() == b.tobytes() for a, b in both)
 
 
 def test_tokens_backward_leaves_out_embeddings_that_are_null(operations):

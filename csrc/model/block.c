@@ -36,7 +36,7 @@ void km_block_forward(km_real *y, km_block *b, km_block_scratch *s, const km_rea
     int T = offset[B], C = (int)c->width, F = (int)c->mlp_width, H = (int)c->heads;
     b->x = x;
     o->layernorm_forward(b->n1, b->mean1, b->rstd1, x, w->norm1_weight, w->norm1_bias, T, C, KM_LAYERNORM_EPS);
-    o->linear_forward(b->qkv, b->n1, w->qkv_weight, w->qkv_bias, T, 3 * C, C);
+    o->packed_forward(b->qkv, b->n1, w->qkv_weight, w->qkv_bias, T, 3 * C, C);
     for (int i = 0; i < B; i++) {
         size_t first = (size_t)offset[i];
         int n = offset[i + 1] - offset[i];
@@ -44,12 +44,12 @@ void km_block_forward(km_real *y, km_block *b, km_block_scratch *s, const km_rea
         o->attention_forward(b->attention + first * C, b->lse + first * H, s->attention, q, q + C, q + 2 * C, n, n, H,
                              KM_HEAD_SIZE, 3 * C, 3 * C, C, NULL);
     }
-    o->linear_forward(b->x1, b->attention, w->out_weight, w->out_bias, T, C, C);
+    o->packed_forward(b->x1, b->attention, w->out_weight, w->out_bias, T, C, C);
     o->vector_accumulate(b->x1, x, (size_t)T * C);
     o->layernorm_forward(b->n2, b->mean2, b->rstd2, b->x1, w->norm2_weight, w->norm2_bias, T, C, KM_LAYERNORM_EPS);
-    o->linear_forward(b->h, b->n2, w->fc1_weight, w->fc1_bias, T, F, C);
+    o->packed_forward(b->h, b->n2, w->fc1_weight, w->fc1_bias, T, F, C);
     o->gelu_forward(b->g, b->h, (size_t)T * F);
-    o->linear_forward(y, b->g, w->fc2_weight, w->fc2_bias, T, C, F);
+    o->packed_forward(y, b->g, w->fc2_weight, w->fc2_bias, T, C, F);
     o->vector_accumulate(y, b->x1, (size_t)T * C);
 }
 
@@ -57,12 +57,12 @@ void km_block_backward(km_real *dx, km_block_params *dw, const km_block *b, km_b
                        const km_block_params *w, const km_config *c, const km_ops *o, const int32_t *offset, int B)
 {
     int T = offset[B], C = (int)c->width, F = (int)c->mlp_width, H = (int)c->heads;
-    o->linear_backward(s->dg, dw->fc2_weight, dw->fc2_bias, dx, b->g, w->fc2_weight, T, C, F, 0);
+    o->packed_backward(s->dg, dw->fc2_weight, dw->fc2_bias, dx, b->g, w->fc2_weight, T, C, F, 0);
     o->gelu_backward(s->dg, s->dg, b->h, (size_t)T * F);
-    o->linear_backward(s->dn, dw->fc1_weight, dw->fc1_bias, s->dg, b->n2, w->fc1_weight, T, F, C, 0);
+    o->packed_backward(s->dn, dw->fc1_weight, dw->fc1_bias, s->dg, b->n2, w->fc1_weight, T, F, C, 0);
     o->layernorm_backward(dx, dw->norm2_weight, dw->norm2_bias, s->dn, b->x1, b->mean2, b->rstd2, w->norm2_weight, T, C,
                           1);
-    o->linear_backward(s->dattention, dw->out_weight, dw->out_bias, dx, b->attention, w->out_weight, T, C, C, 0);
+    o->packed_backward(s->dattention, dw->out_weight, dw->out_bias, dx, b->attention, w->out_weight, T, C, C, 0);
     for (int i = 0; i < B; i++) {
         size_t first = (size_t)offset[i];
         int n = offset[i + 1] - offset[i];
@@ -72,7 +72,7 @@ void km_block_backward(km_real *dx, km_block_params *dw, const km_block *b, km_b
                               b->attention + first * C, b->lse + first * H, q, q + C, q + 2 * C, n, n, H, KM_HEAD_SIZE,
                               3 * C, 3 * C, C, NULL);
     }
-    o->linear_backward(s->dn, dw->qkv_weight, dw->qkv_bias, s->dqkv, b->n1, w->qkv_weight, T, 3 * C, C, 0);
+    o->packed_backward(s->dn, dw->qkv_weight, dw->qkv_bias, s->dqkv, b->n1, w->qkv_weight, T, 3 * C, C, 0);
     o->layernorm_backward(dx, dw->norm1_weight, dw->norm1_bias, s->dn, b->x, b->mean1, b->rstd1, w->norm1_weight, T, C,
                           1);
 }

@@ -31,6 +31,7 @@ void km_block_layout(km_block *block, km_arena *arena, const km_config *c, int T
 void km_block_scratch_layout(km_block_scratch *scratch, km_arena *arena, const km_config *c, int T, int longest,
                              int backward);
 
+/* w: packed for the pass (model/weights.h). */
 void km_block_forward(km_real *y, km_block *block, km_block_scratch *scratch, const km_real *x,
                       const km_block_params *w, const km_config *c, const km_ops *o, const int32_t *offset, int B);
 

@@ -11,6 +11,7 @@
 #include "model/query.h"
 #include "model/resnet.h"
 #include "model/unimodal.h"
+#include "model/weights.h"
 #include "ops/ops.h"
 
 /* One thread's place to work. */
@@ -31,7 +32,7 @@ typedef struct lane {
     km_arena arena;
     km_params gradients;
     km_real *flat;                      /* layout size                       */
-    km_real *dx1;                       /* (Q, W)                            */
+    km_real *dx1, *dq;                  /* (Q, W), (Q, A)                    */
 } lane;
 
 typedef struct span {
@@ -48,6 +49,8 @@ struct km_model {
     km_real *flat, *statistics_flat, *gradients_flat;
     km_params parameters, gradients;
     km_statistics statistics;
+    km_weights forward, backward;       /* the parameters as the passes read them */
+    int packed;                         /* forward is made of the parameters as they are */
 
     /* The step's memory: grows with the largest batch seen, never within a step of a size seen before. */
     int worker_count;
@@ -116,6 +119,8 @@ void km_model_free(km_model *m)
     for (int i = 0; i < KM_MAX_LANES; i++)
         km_arena_free(&m->lanes[i].arena);
     km_resnet_free(&m->resnet);
+    km_weights_free(&m->forward);
+    km_weights_free(&m->backward);
     km_arena_free(&m->kept_arena);
     km_arena_free(&m->join_arena);
     km_arena_free(&m->parameters_arena);
@@ -132,6 +137,7 @@ void km_model_free(km_model *m)
 
 void km_model_initialize(km_model *m)
 {
+    m->packed = 0;
     km_layout_initialize(&m->layout, m->flat, &m->config);
     km_layout_initialize(&m->statistics_layout, m->statistics_flat, &m->config);
 }
@@ -148,6 +154,8 @@ const km_layout *km_model_layout(const km_model *m, km_part part)
 
 km_real *km_model_data(km_model *m, km_part part)
 {
+    if (part == KM_PARAMETERS)
+        m->packed = 0;
     return part == KM_PARAMETERS ? m->flat : part == KM_STATISTICS ? m->statistics_flat : m->gradients_flat;
 }
 
@@ -175,6 +183,25 @@ static km_status reserve_workers(km_model *m, int threads, km_error *err)
     m->workers = workers;
     m->worker_count = threads;
     return KM_OK;
+}
+
+/* The weights of the forward pass: packed anew where parameters may have changed. */
+static km_status pack_forward(km_model *m, int threads, km_error *err)
+{
+    km_status status = km_weights_reserve(&m->forward, &m->layout, m->flat, 0, &m->config, m->ops, err);
+    if (status != KM_OK || m->packed)
+        return status;
+    km_weights_pack(&m->forward, &m->layout, m->flat, &m->config, m->ops, threads);
+    m->packed = 1;
+    return KM_OK;
+}
+
+static km_status pack_backward(km_model *m, int threads, km_error *err)
+{
+    km_status status = km_weights_reserve(&m->backward, &m->layout, m->flat, 1, &m->config, m->ops, err);
+    if (status == KM_OK)
+        km_weights_pack(&m->backward, &m->layout, m->flat, &m->config, m->ops, threads);
+    return status;
 }
 
 /* T tokens and B recordings at most in a span, `longest` tokens in a recording; Q 0: no query network. */
@@ -322,13 +349,14 @@ static km_status prepare_step(km_model *m, const km_batch *batch, int threads, i
     }
     int tasks = c->encoder == KM_RESNET18 ? batch->B : m->span_count;
     m->lane_count = tasks < c->lanes ? tasks : (int)c->lanes;
-    size_t dx1 = (size_t)Q * (size_t)c->query_width;
+    size_t dx1 = (size_t)Q * (size_t)c->query_width, dq = (size_t)Q * (size_t)km_config_attention(c);
     for (int i = 0; i < m->lane_count; i++) {
         lane *l = &m->lanes[i];
-        if ((status = reserve(&l->arena, (m->layout.size + dx1 + 128) * sizeof(km_real), err)) != KM_OK)
+        if ((status = reserve(&l->arena, (m->layout.size + dx1 + dq + 192) * sizeof(km_real), err)) != KM_OK)
             return status;
         l->flat = km_arena_reals(&l->arena, m->layout.size);
         l->dx1 = km_arena_reals(&l->arena, dx1);
+        l->dq = km_arena_reals(&l->arena, dq);
         km_layout_view(&l->gradients, &m->layout, l->flat);
     }
     return KM_OK;
@@ -358,7 +386,7 @@ static void encode_span(km_model *m, km_encoder *encoder, worker *w, const km_ba
     size_t first = (size_t)batch->offset[s->first];
     km_encoder_forward(m->pooled + (size_t)s->first * m->config.width, encoder, &w->scratch,
                        batch->patches + first * (size_t)km_config_patch(&m->config), batch->lead + first,
-                       batch->segment + first, w->offset, s->count, &m->parameters, &m->config, m->ops);
+                       batch->segment + first, w->offset, s->count, &m->forward.view, &m->config, m->ops);
 }
 
 static void sweep_one(void *pointer, int index, int thread)
@@ -386,12 +414,12 @@ static void query_recording(step_context *x, worker *w, lane *l, const span *s, 
     km_model *m = x->model;
     int b = s->first + i, first = w->offset[i], n = w->offset[i + 1] - first;
     km_dropout dropout = step_dropout(x, b);
-    km_query_forward(w->logits, &w->query, &m->shared, &w->memory, first, n, &m->parameters, &m->config, m->ops,
-                     &dropout, x->Q);
+    km_query_forward(w->logits, &w->query, &m->shared, &w->memory, first, n, &m->forward.view, &m->config,
+                     m->ops, &dropout, x->Q);
     m->recording_loss[b] =
         m->ops->bce(w->dlogits, w->logits, x->batch->labels + (size_t)b * x->Q, x->query_scale, (size_t)x->Q);
-    km_query_backward(l->dx1, &l->gradients, w->dlogits, &w->query, &w->memory, first, n, &m->parameters, &m->config,
-                      m->ops, &dropout, x->Q);
+    km_query_backward(l->dx1, l->dq, &l->gradients, w->dlogits, &w->query, &w->memory, first, n, &m->backward.view,
+                      &m->config, m->ops, &dropout, x->Q);
 }
 
 static void clear_lane(void *pointer, int index, int thread)
@@ -401,6 +429,7 @@ static void clear_lane(void *pointer, int index, int thread)
     (void)thread;
     memset(l->flat, 0, x->model->layout.size * sizeof(km_real));
     memset(l->dx1, 0, (size_t)x->Q * (size_t)x->model->config.query_width * sizeof(km_real));
+    memset(l->dq, 0, (size_t)x->Q * (size_t)km_config_attention(&x->model->config) * sizeof(km_real));
 }
 
 static void sweep_two(void *pointer, int index, int thread)
@@ -421,16 +450,16 @@ static void sweep_two(void *pointer, int index, int thread)
             encode_span(m, encoder, w, x->batch, s);
         }
         if (x->Q > 0) {
-            km_query_memory(&w->memory, encoder->z, &m->parameters, c, o, T);
+            km_query_memory(&w->memory, encoder->z, &m->forward.view, c, o, T);
             for (int i = 0; i < s->count; i++)
                 query_recording(x, w, l, s, i);
-            km_query_memory_backward(w->dz, &l->gradients, &w->memory, encoder->z, &m->parameters, c, o, T);
+            km_query_memory_backward(w->dz, &l->gradients, &w->memory, encoder->z, &m->backward.view, c, o, T);
         }
         size_t first = (size_t)x->batch->offset[s->first];
         const km_real *dpooled = x->dpooled != NULL ? x->dpooled + (size_t)s->first * c->width : NULL;
         km_encoder_backward(&l->gradients, w->dx, w->dz, dpooled, x->Q > 0, encoder, &w->scratch,
                             x->batch->patches + first * (size_t)km_config_patch(c), x->batch->lead + first,
-                            x->batch->segment + first, w->offset, s->count, &m->parameters, c, o);
+                            x->batch->segment + first, w->offset, s->count, &m->backward.view, c, o);
     }
 }
 
@@ -451,7 +480,12 @@ static void reduce(void *pointer, int index, int thread)
 static km_status encode(step_context *x, km_error *err)
 {
     km_model *m = x->model;
-    km_status status = prepare_step(m, x->batch, x->step->threads > 0 ? x->step->threads : 1, x->Q, err);
+    int threads = x->step->threads > 0 ? x->step->threads : 1;
+    km_status status = prepare_step(m, x->batch, threads, x->Q, err);
+    if (status == KM_OK)
+        status = pack_forward(m, threads, err);
+    if (status == KM_OK)
+        status = pack_backward(m, threads, err);
     if (status != KM_OK)
         return status;
     memset(m->gradients_flat, 0, m->layout.size * sizeof(km_real));
@@ -578,15 +612,19 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
         *m->gradients.log_scale += (km_real)dlog_scale;
     km_dropout shared = step_dropout(&x, -1);
     if (query)
-        km_query_open(&m->shared, batch->entities, &m->parameters, c, o, &shared, batch->Q);
+        km_query_open(&m->shared, batch->entities, &m->forward.view, c, o, &shared, batch->Q);
 
     encode_backward(&x);
     if (query) {
         size_t n = (size_t)batch->Q * (size_t)c->query_width;
+        size_t questions = (size_t)batch->Q * (size_t)km_config_attention(c);
         memset(m->shared.dx1, 0, n * sizeof(km_real));
-        for (int i = 0; i < m->lane_count; i++)
+        memset(m->shared.dq, 0, questions * sizeof(km_real));
+        for (int i = 0; i < m->lane_count; i++) {
             o->vector_accumulate(m->shared.dx1, m->lanes[i].dx1, n);
-        km_query_close(&m->gradients, &m->shared, batch->entities, &m->parameters, c, o, &shared, batch->Q);
+            o->vector_accumulate(m->shared.dq, m->lanes[i].dq, questions);
+        }
+        km_query_close(&m->gradients, &m->shared, batch->entities, &m->backward.view, c, o, &shared, batch->Q);
         for (int b = 0; b < batch->B; b++)
             losses->query += m->recording_loss[b];
         losses->query /= (double)batch->B * (c->query_reduction == KM_REDUCE_MEAN ? batch->Q : 1);
@@ -597,7 +635,7 @@ km_status km_model_gradients(km_model *m, km_losses *losses, const km_batch *bat
 
 /* ---- evaluation ---------------------------------------------------------------------------------- */
 
-km_status km_classes_create(km_classes **out, const km_model *m, const km_real *entities, int Q, km_error *err)
+km_status km_classes_create(km_classes **out, km_model *m, const km_real *entities, int Q, km_error *err)
 {
     *out = NULL;
     if (Q < 1)
@@ -611,12 +649,14 @@ km_status km_classes_create(km_classes **out, const km_model *m, const km_real *
     km_arena measure = {NULL, 0, 0};
     km_query_shared_layout(&classes->shared, &measure, &m->config, Q, 0);
     km_status status = km_arena_create(&classes->arena, measure.used, err);
+    if (status == KM_OK)
+        status = pack_forward(m, 1, err);
     if (status != KM_OK) {
         km_classes_free(classes);
         return status;
     }
     km_query_shared_layout(&classes->shared, &classes->arena, &m->config, Q, 0);
-    km_query_open(&classes->shared, entities, &m->parameters, &m->config, m->ops, NULL, Q);
+    km_query_open(&classes->shared, entities, &m->forward.view, &m->config, m->ops, NULL, Q);
     *out = classes;
     return KM_OK;
 }
@@ -662,7 +702,7 @@ static void evaluate_recording(void *pointer, int b, int thread)
         w->offset[0] = 0;
         w->offset[1] = n;
         km_encoder_forward(pooled, &w->encoder, &w->scratch, x->batch->patches + first * (size_t)km_config_patch(c),
-                           x->batch->lead + first, x->batch->segment + first, w->offset, 1, &m->parameters, c, o);
+                           x->batch->lead + first, x->batch->segment + first, w->offset, 1, &m->forward.view, c, o);
     }
     if (out->ecg != NULL || out->text != NULL) {
         const km_real *report = out->text != NULL ? x->batch->report + (size_t)b * x->batch->D : NULL;
@@ -673,8 +713,8 @@ static void evaluate_recording(void *pointer, int b, int thread)
             memcpy(out->text + (size_t)b * J, w->projector.text, J * sizeof(km_real));
     }
     if (Q > 0 && (out->logits != NULL || out->attention != NULL)) {
-        km_query_memory(&w->memory, w->encoder.z, &m->parameters, c, o, n);
-        km_query_forward(w->logits, &w->query, &x->classes->shared, &w->memory, 0, n, &m->parameters, c, o, NULL, Q);
+        km_query_memory(&w->memory, w->encoder.z, &m->forward.view, c, o, n);
+        km_query_forward(w->logits, &w->query, &x->classes->shared, &w->memory, 0, n, &m->forward.view, c, o, NULL, Q);
         if (out->logits != NULL)
             memcpy(out->logits + (size_t)b * Q, w->logits, (size_t)Q * sizeof(km_real));
         if (out->attention != NULL)
@@ -697,6 +737,8 @@ km_status km_model_evaluate(km_model *m, const km_outputs *outputs, const km_bat
     }
     threads = threads < 1 ? 1 : threads > batch->B ? batch->B : threads;
     status = prepare_workers(m, threads, longest, 1, longest, classes != NULL ? classes->Q : 0, 0, err);
+    if (status == KM_OK)
+        status = pack_forward(m, threads, err);
     if (status == KM_OK && m->config.encoder == KM_RESNET18)
         status = km_resnet_reserve(&m->resnet, &m->config, 0, threads, err);
     if (status != KM_OK)

@@ -27,7 +27,8 @@ void km_model_initialize(km_model *model);
 
 const km_config *km_model_config(const km_model *model);
 
-/* The flat arrays, owned by the model; gradients are those of the last km_model_gradients. */
+/* The flat arrays, owned by the model; gradients are those of the last km_model_gradients. Whoever changes parameters
+ * asks for them anew each time: the model keeps a copy in the products' order until then.                       */
 typedef enum km_part { KM_PARAMETERS, KM_STATISTICS, KM_GRADIENTS } km_part;
 const km_layout *km_model_layout(const km_model *model, km_part part);
 km_real *km_model_data(km_model *model, km_part part);
@@ -77,7 +78,7 @@ typedef struct km_outputs {
  * A class set: the query network's half that does not see the ECG, computed once for these embeddings
  * (Q, D). Valid until the parameters change.                                                          */
 typedef struct km_classes km_classes;
-km_status km_classes_create(km_classes **classes, const km_model *model, const km_real *entities, int Q, km_error *err);
+km_status km_classes_create(km_classes **classes, km_model *model, const km_real *entities, int Q, km_error *err);
 void km_classes_free(km_classes *classes);
 int km_classes_count(const km_classes *classes);
 

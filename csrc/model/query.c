@@ -50,13 +50,18 @@ static void layout_self(km_query_layer *l, km_arena *arena, const km_config *c, 
     l->x1 = km_arena_reals(arena, Q * W);
 }
 
+/* What the cross-attention asks. */
+static void layout_questions(km_query_layer *l, km_arena *arena, const km_config *c, size_t Q)
+{
+    l->n2 = km_arena_reals(arena, Q * (size_t)c->query_width);
+    l->mean2 = km_arena_reals(arena, Q);
+    l->rstd2 = km_arena_reals(arena, Q);
+    l->q = km_arena_reals(arena, Q * (size_t)km_config_attention(c));
+}
+
 static void layout_cross(km_query_layer *l, km_arena *arena, const km_config *c, size_t Q)
 {
     size_t W = (size_t)c->query_width, A = (size_t)km_config_attention(c);
-    l->n2 = km_arena_reals(arena, Q * W);
-    l->mean2 = km_arena_reals(arena, Q);
-    l->rstd2 = km_arena_reals(arena, Q);
-    l->q = km_arena_reals(arena, Q * A);
     l->lse2 = km_arena_reals(arena, Q * (size_t)c->query_heads);
     l->attention2 = km_arena_reals(arena, Q * A);
     l->x2 = km_arena_reals(arena, Q * W);
@@ -73,9 +78,11 @@ void km_query_shared_layout(km_query_shared *s, km_arena *arena, const km_config
     memset(s, 0, sizeof *s);
     s->q = km_arena_reals(arena, n * W);
     layout_self(&s->first, arena, c, n);
+    layout_questions(&s->first, arena, c, n);
     s->scratch = km_arena_reals(arena, km_attention_scratch(Q, Q, KM_HEAD_SIZE));
     if (backward) {
         s->dx1 = km_arena_reals(arena, n * W);
+        s->dq = km_arena_reals(arena, n * A);
         s->branch = km_arena_reals(arena, n * W);
         s->dn = km_arena_reals(arena, n * W);
         s->dattention = km_arena_reals(arena, n * A);
@@ -107,8 +114,10 @@ void km_query_layout(km_query *q, km_arena *arena, const km_config *c, int Q, in
     for (int i = 0; i < c->query_layers; i++) {
         km_query_layer *l = &q->layers[i];
         if (backward || i < 2) {
-            if (i > 0)
-                layout_self(l, arena, c, n);        /* the first layer's is shared */
+            if (i > 0) {                            /* the first layer's are shared */
+                layout_self(l, arena, c, n);
+                layout_questions(l, arena, c, n);
+            }
             layout_cross(l, arena, c, n);
         } else {
             *l = q->layers[1];                      /* evaluation: two layers take turns ... */
@@ -138,14 +147,13 @@ static void self_forward(km_query_layer *l, km_real *scratch, const km_real *x, 
     l->x = x;
     o->layernorm_forward(l->n1, l->mean1, l->rstd1, x, w->norm1_weight, w->norm1_bias, Q, W, KM_LAYERNORM_EPS);
     if (c->isolate_queries) {
-        o->linear_forward(l->attention1, l->n1, w->self_qkv_weight + (size_t)2 * A * W, w->self_qkv_bias + 2 * A, Q, A,
-                          W);
+        o->packed_forward(l->attention1, l->n1, w->self_qkv_weight, w->self_qkv_bias + 2 * A, Q, A, W);
     } else {
-        o->linear_forward(l->qkv, l->n1, w->self_qkv_weight, w->self_qkv_bias, Q, 3 * A, W);
+        o->packed_forward(l->qkv, l->n1, w->self_qkv_weight, w->self_qkv_bias, Q, 3 * A, W);
         o->attention_forward(l->attention1, l->lse1, scratch, l->qkv, l->qkv + A, l->qkv + 2 * A, Q, Q, H, KM_HEAD_SIZE,
                              3 * A, 3 * A, A, &weights);
     }
-    o->linear_forward(l->x1, l->attention1, w->self_out_weight, w->self_out_bias, Q, W, A);
+    o->packed_forward(l->x1, l->attention1, w->self_out_weight, w->self_out_bias, Q, W, A);
     join_branch(l->x1, x, &branch, o, (size_t)Q * W);
 }
 
@@ -158,17 +166,36 @@ static void self_backward(km_real *dx, km_layer_params *dw, const km_query_layer
     size_t values = (size_t)2 * A * W;
     km_dropout weights = at(dropout, layer, SELF_WEIGHTS), branch = at(dropout, layer, SELF_BRANCH);
     const km_real *dy = branch_gradient(copy, dx, &branch, o, (size_t)Q * W);
-    o->linear_backward(dattention, dw->self_out_weight, dw->self_out_bias, dy, l->attention1, w->self_out_weight, Q, W,
+    o->packed_backward(dattention, dw->self_out_weight, dw->self_out_bias, dy, l->attention1, w->self_out_weight, Q, W,
                        A, 0);
     if (c->isolate_queries) {
-        o->linear_backward(dn, dw->self_qkv_weight + values, dw->self_qkv_bias + 2 * A, dattention, l->n1,
-                           w->self_qkv_weight + values, Q, A, W, 0);
+        o->packed_backward(dn, dw->self_qkv_weight + values, dw->self_qkv_bias + 2 * A, dattention, l->n1,
+                           w->self_qkv_weight, Q, A, W, 0);
     } else {
         o->attention_backward(dqkv, dqkv + A, dqkv + 2 * A, scratch, dattention, l->attention1, l->lse1, l->qkv,
                               l->qkv + A, l->qkv + 2 * A, Q, Q, H, KM_HEAD_SIZE, 3 * A, 3 * A, A, &weights);
-        o->linear_backward(dn, dw->self_qkv_weight, dw->self_qkv_bias, dqkv, l->n1, w->self_qkv_weight, Q, 3 * A, W, 0);
+        o->packed_backward(dn, dw->self_qkv_weight, dw->self_qkv_bias, dqkv, l->n1, w->self_qkv_weight, Q, 3 * A, W, 0);
     }
     o->layernorm_backward(dx, dw->norm1_weight, dw->norm1_bias, dn, l->x, l->mean1, l->rstd1, w->norm1_weight, Q, W, 1);
+}
+
+/* q = Linear(Norm2(x1)). */
+static void ask(km_query_layer *l, const km_layer_params *w, const km_config *c, const km_ops *o, int Q)
+{
+    int W = (int)c->query_width;
+    o->layernorm_forward(l->n2, l->mean2, l->rstd2, l->x1, w->norm2_weight, w->norm2_bias, Q, W, KM_LAYERNORM_EPS);
+    o->packed_forward(l->q, l->n2, w->cross_q_weight, w->cross_q_bias, Q, (int)km_config_attention(c), W);
+}
+
+/* dx1 += the gradient that comes through q. */
+static void ask_backward(km_real *dx1, km_layer_params *dw, const km_query_layer *l, const km_real *dq, km_real *dn,
+                         const km_layer_params *w, const km_config *c, const km_ops *o, int Q)
+{
+    int W = (int)c->query_width;
+    o->packed_backward(dn, dw->cross_q_weight, dw->cross_q_bias, dq, l->n2, w->cross_q_weight, Q,
+                       (int)km_config_attention(c), W, 0);
+    o->layernorm_backward(dx1, dw->norm2_weight, dw->norm2_bias, dn, l->x1, l->mean2, l->rstd2, w->norm2_weight, Q, W,
+                          1);
 }
 
 void km_query_open(km_query_shared *s, const km_real *entities, const km_params *w, const km_config *c,
@@ -181,6 +208,7 @@ void km_query_open(km_query_shared *s, const km_real *entities, const km_params 
     }
     o->linear_forward(s->q, entities, w->query_weight, w->query_bias, Q, (int)c->query_width, (int)c->text_width);
     self_forward(&s->first, s->scratch, s->q, &w->layers[0], c, o, &shared, 0, Q);
+    ask(&s->first, &w->layers[0], c, o, Q);
 }
 
 void km_query_close(km_params *dw, km_query_shared *s, const km_real *entities, const km_params *w,
@@ -191,6 +219,7 @@ void km_query_close(km_params *dw, km_query_shared *s, const km_real *entities, 
         shared = *dropout;
         shared.site = 0;
     }
+    ask_backward(s->dx1, &dw->layers[0], &s->first, s->dq, s->dn, &w->layers[0], c, o, Q);
     self_backward(s->dx1, &dw->layers[0], &s->first, s->scratch, s->branch, s->dn, s->dattention, s->dqkv,
                   &w->layers[0], c, o, &shared, 0, Q);
     o->linear_backward(NULL, dw->query_weight, dw->query_bias, s->dx1, entities, w->query_weight, Q,
@@ -204,7 +233,7 @@ void km_query_memory(km_query_span *s, const km_real *z, const km_params *w, con
     o->layernorm_forward(s->memory, s->mean, s->rstd, s->projected, w->memory_norm_weight, w->memory_norm_bias, T, W,
                          KM_LAYERNORM_EPS);
     for (int i = 0; i < c->query_layers; i++)
-        o->linear_forward(s->kv[i], s->memory, w->layers[i].cross_kv_weight, w->layers[i].cross_kv_bias, T, 2 * A, W);
+        o->packed_forward(s->kv[i], s->memory, w->layers[i].cross_kv_weight, w->layers[i].cross_kv_bias, T, 2 * A, W);
 }
 
 void km_query_memory_backward(km_real *dz, km_params *dw, km_query_span *s, const km_real *z, const km_params *w,
@@ -212,7 +241,7 @@ void km_query_memory_backward(km_real *dz, km_params *dw, km_query_span *s, cons
 {
     int W = (int)c->query_width, A = (int)km_config_attention(c);
     for (int i = 0; i < c->query_layers; i++)
-        o->linear_backward(s->dmemory, dw->layers[i].cross_kv_weight, dw->layers[i].cross_kv_bias, s->dkv[i], s->memory,
+        o->packed_backward(s->dmemory, dw->layers[i].cross_kv_weight, dw->layers[i].cross_kv_bias, s->dkv[i], s->memory,
                            w->layers[i].cross_kv_weight, T, 2 * A, W, i > 0);
     o->layernorm_backward(s->dmemory, dw->memory_norm_weight, dw->memory_norm_bias, s->dmemory, s->projected, s->mean,
                           s->rstd, w->memory_norm_weight, T, W, 0);
@@ -231,24 +260,25 @@ void km_query_forward(km_real *logits, km_query *query, const km_query_shared *s
         const km_real *keys = span->kv[i] + (size_t)first * 2 * A;
         km_dropout weights = at(dropout, i, CROSS_WEIGHTS), cross = at(dropout, i, CROSS_BRANCH);
         km_dropout hidden = at(dropout, i, HIDDEN), mlp = at(dropout, i, MLP_BRANCH);
-        if (i == 0)
+        if (i == 0) {
             l->x1 = shared->first.x1;
-        else
+            l->q = shared->first.q;
+        } else {
             self_forward(l, query->scratch, query->layers[i - 1].y, p, c, o, dropout, i, Q);
+            ask(l, p, c, o, Q);
+        }
 
-        o->layernorm_forward(l->n2, l->mean2, l->rstd2, l->x1, p->norm2_weight, p->norm2_bias, Q, W, KM_LAYERNORM_EPS);
-        o->linear_forward(l->q, l->n2, p->cross_q_weight, p->cross_q_bias, Q, A, W);
         o->attention_forward(l->attention2, l->lse2, query->scratch, l->q, keys, keys + A, Q, n, H, KM_HEAD_SIZE, A,
                              2 * A, A, &weights);
-        o->linear_forward(l->x2, l->attention2, p->cross_out_weight, p->cross_out_bias, Q, W, A);
+        o->packed_forward(l->x2, l->attention2, p->cross_out_weight, p->cross_out_bias, Q, W, A);
         join_branch(l->x2, l->x1, &cross, o, size);
 
         o->layernorm_forward(l->n3, l->mean3, l->rstd3, l->x2, p->norm3_weight, p->norm3_bias, Q, W, KM_LAYERNORM_EPS);
-        o->linear_forward(l->h, l->n3, p->fc1_weight, p->fc1_bias, Q, F, W);
+        o->packed_forward(l->h, l->n3, p->fc1_weight, p->fc1_bias, Q, F, W);
         o->relu_forward(l->h, l->h, (size_t)Q * F);
         if (hidden.rate > 0)
             o->dropout_forward(l->h, l->h, (size_t)Q * F, &hidden);
-        o->linear_forward(l->y, l->h, p->fc2_weight, p->fc2_bias, Q, W, F);
+        o->packed_forward(l->y, l->h, p->fc2_weight, p->fc2_bias, Q, W, F);
         join_branch(l->y, l->x2, &mlp, o, size);
     }
     o->layernorm_forward(query->n, query->mean, query->rstd, query->layers[c->query_layers - 1].y, w->query_norm_weight,
@@ -256,7 +286,7 @@ void km_query_forward(km_real *logits, km_query *query, const km_query_shared *s
     o->linear_forward(logits, query->n, w->classifier_weight, w->classifier_bias, Q, 1, W);
 }
 
-void km_query_backward(km_real *dx1, km_params *dw, const km_real *dlogits, km_query *query, km_query_span *span,
+void km_query_backward(km_real *dx1, km_real *dq, km_params *dw, const km_real *dlogits, km_query *query, km_query_span *span,
                        int first, int n, const km_params *w, const km_config *c, const km_ops *o,
                        const km_dropout *dropout, int Q)
 {
@@ -277,27 +307,27 @@ void km_query_backward(km_real *dx1, km_params *dw, const km_real *dlogits, km_q
         km_dropout hidden = at(dropout, i, HIDDEN), mlp = at(dropout, i, MLP_BRANCH);
 
         const km_real *dy = branch_gradient(query->branch, dx, &mlp, o, size);
-        o->linear_backward(query->dh, dp->fc2_weight, dp->fc2_bias, dy, l->h, p->fc2_weight, Q, W, F, 0);
+        o->packed_backward(query->dh, dp->fc2_weight, dp->fc2_bias, dy, l->h, p->fc2_weight, Q, W, F, 0);
         if (hidden.rate > 0)
             o->dropout_forward(query->dh, query->dh, (size_t)Q * F, &hidden);
         o->relu_backward(query->dh, query->dh, l->h, (size_t)Q * F);
-        o->linear_backward(dn, dp->fc1_weight, dp->fc1_bias, query->dh, l->n3, p->fc1_weight, Q, F, W, 0);
+        o->packed_backward(dn, dp->fc1_weight, dp->fc1_bias, query->dh, l->n3, p->fc1_weight, Q, F, W, 0);
         o->layernorm_backward(dx, dp->norm3_weight, dp->norm3_bias, dn, l->x2, l->mean3, l->rstd3, p->norm3_weight,
                               Q, W, 1);
 
         dy = branch_gradient(query->branch, dx, &cross, o, size);
-        o->linear_backward(query->dattention, dp->cross_out_weight, dp->cross_out_bias, dy, l->attention2,
+        o->packed_backward(query->dattention, dp->cross_out_weight, dp->cross_out_bias, dy, l->attention2,
                            p->cross_out_weight, Q, W, A, 0);
         o->attention_backward(query->dqkv, dkeys, dkeys + A, query->scratch, query->dattention, l->attention2, l->lse2,
                               l->q, keys, keys + A, Q, n, H, KM_HEAD_SIZE, A, 2 * A, A, &weights);
-        o->linear_backward(dn, dp->cross_q_weight, dp->cross_q_bias, query->dqkv, l->n2, p->cross_q_weight, Q, A, W, 0);
-        o->layernorm_backward(dx, dp->norm2_weight, dp->norm2_bias, dn, l->x1, l->mean2, l->rstd2, p->norm2_weight,
-                              Q, W, 1);
-        if (i > 0)
+        if (i > 0) {
+            ask_backward(dx, dp, l, query->dqkv, dn, p, c, o, Q);
             self_backward(dx, dp, l, query->scratch, query->branch, dn, query->dattention, query->dqkv, p, c, o,
                           dropout, i, Q);
+        }
     }
     o->vector_accumulate(dx1, dx, size);
+    o->vector_accumulate(dq, query->dqkv, (size_t)Q * A);
 }
 
 void km_query_attention(km_real *weights, const km_query *query, const km_query_span *span, int first, int n,

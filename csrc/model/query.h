@@ -5,8 +5,8 @@
  *            x2 = x1 + CrossAttention(Norm2(x1), memory)
  *            y  = x2 + Fc2(ReLU(Fc1(Norm3(x2))))
  *   logit  = Linear(Norm(x))                                   (Q)      one shared row
- * The first layer's x1 does not see the ECG: km_query_open computes it once per class set or step, and
- * km_query_close carries its gradient, summed over recordings, back to the parameters.
+ * The first layer's x1, and q of its cross-attention, do not see the ECG: km_query_open computes them once per
+ * class set or step, and km_query_close carries their gradients, summed over recordings, back to the parameters.
  * Everything else runs recording by recording; only the memory and its keys and values span a whole span. */
 #ifndef KM_QUERY_H
 #define KM_QUERY_H
@@ -31,9 +31,9 @@ typedef struct km_query_layer {
 
 typedef struct km_query_shared {        /* what does not depend on the ECG     */
     km_real *q;                         /* (Q, W)                              */
-    km_query_layer first;               /* its self-attention half             */
+    km_query_layer first;               /* up to its cross-attention's q       */
     km_real *scratch;                   /* km_attention_scratch                */
-    km_real *dx1;                       /* (Q, W)  sum over recordings         */
+    km_real *dx1, *dq;                  /* (Q, W), (Q, A)  sums over recordings */
     km_real *branch, *dn, *dattention, *dqkv;   /* backward scratch            */
 } km_query_shared;
 
@@ -59,6 +59,7 @@ void km_query_layout(km_query *query, km_arena *arena, const km_config *c, int Q
 /* dropout NULL: evaluation. Its site is that of the recording (see km_query_site); the shared half has its own. */
 uint64_t km_query_site(int64_t recording);
 
+/* Weights are packed for the pass (model/weights.h) in all that follow. */
 void km_query_open(km_query_shared *shared, const km_real *entities, const km_params *w, const km_config *c,
                    const km_ops *o, const km_dropout *dropout, int Q);
 void km_query_memory(km_query_span *span, const km_real *z, const km_params *w, const km_config *c, const km_ops *o,
@@ -67,14 +68,14 @@ void km_query_memory(km_query_span *span, const km_real *z, const km_params *w, 
 void km_query_forward(km_real *logits, km_query *query, const km_query_shared *shared, const km_query_span *span,
                       int first, int n, const km_params *w, const km_config *c, const km_ops *o,
                       const km_dropout *dropout, int Q);
-/* dx1 (Q, W) +=;  fills the rows of span->dkv. */
-void km_query_backward(km_real *dx1, km_params *dw, const km_real *dlogits, km_query *query, km_query_span *span,
+/* dx1 (Q, W) and dq (Q, A) of the first layer +=;  fills the rows of span->dkv. */
+void km_query_backward(km_real *dx1, km_real *dq, km_params *dw, const km_real *dlogits, km_query *query, km_query_span *span,
                        int first, int n, const km_params *w, const km_config *c, const km_ops *o,
                        const km_dropout *dropout, int Q);
 /* dz (T, C) assigned. */
 void km_query_memory_backward(km_real *dz, km_params *dw, km_query_span *span, const km_real *z, const km_params *w,
                               const km_config *c, const km_ops *o, int T);
-/* From shared->dx1. */
+/* From shared->dx1 and shared->dq. */
 void km_query_close(km_params *dw, km_query_shared *shared, const km_real *entities, const km_params *w,
                     const km_config *c, const km_ops *o, const km_dropout *dropout, int Q);
 

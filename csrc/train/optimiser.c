@@ -28,6 +28,7 @@ typedef struct update_context {
     km_optimiser *optimiser;
     km_model *model;
     const km_ops *ops;
+    km_real *parameters;
     double lr, clip;
 } update_context;
 
@@ -38,7 +39,7 @@ static void update_tensor(void *pointer, int index, int thread)
     const km_tensor *t = &km_model_layout(x->model, KM_PARAMETERS)->tensors[index];
     double decay = c->decay_all || t->init == KM_INIT_WEIGHT || t->init == KM_INIT_CONV ? c->weight_decay : 0;
     (void)thread;
-    x->ops->adamw(km_model_data(x->model, KM_PARAMETERS) + t->offset, x->optimiser->m + t->offset,
+    x->ops->adamw(x->parameters + t->offset, x->optimiser->m + t->offset,
                   x->optimiser->v + t->offset, km_model_data(x->model, KM_GRADIENTS) + t->offset, t->count, x->clip,
                   x->lr, c->beta1, c->beta2, c->eps, decay, x->optimiser->step);
 }
@@ -62,6 +63,7 @@ void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, do
 {
     const km_layout *layout = km_model_layout(model, KM_PARAMETERS);
     optimiser->step++;
-    update_context x = {optimiser, model, km_ops_cpu(KM_FLOAT32), lr, km_optimiser_clip(km_model_config(model), norm)};
+    update_context x = {optimiser, model, km_ops_cpu(KM_FLOAT32), km_model_data(model, KM_PARAMETERS), lr,
+                        km_optimiser_clip(km_model_config(model), norm)};
     km_threads_run(threads, layout->count, update_tensor, &x);
 }

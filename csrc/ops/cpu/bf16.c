@@ -8,6 +8,10 @@
 #define km_gemm_pack km_gemm_pack_bf16
 #define km_linear_forward km_linear_forward_bf16
 #define km_linear_backward km_linear_backward_bf16
+#define km_weight_size km_weight_size_bf16
+#define km_weight_pack km_weight_pack_bf16
+#define km_packed_forward km_packed_forward_bf16
+#define km_packed_backward km_packed_backward_bf16
 #define km_tokens_forward km_tokens_forward_bf16
 #define km_tokens_backward km_tokens_backward_bf16
 #define km_attention_scratch km_attention_scratch_bf16
