@@ -159,8 +159,8 @@ class Operations:
         return y
 
     def packed(self, w, backward):
-        packed = self.new(self.call("weight_size", *w.shape))
-        self.call("weight_pack", packed, w, *w.shape, backward)
+        packed = self.new(self.call("packed_size", *w.shape))
+        self.call("packed_weight", packed, w, *w.shape, backward)
         return packed
 
     def packed_forward(self, x, w, bias=None):

@@ -67,7 +67,7 @@ def test_operations_agree_with_their_twins_to_rounding(operations, case):
 def test_only_the_products_differ(core):
     float32, bf16 = core.operations(), core.operations(True)
     changed = {name for name in float32 if float32[name] != bf16[name]}
-    assert changed == {"gemm", "linear_forward", "linear_backward", "weight_size", "weight_pack", "packed_forward",
+    assert changed == {"gemm", "linear_forward", "linear_backward", "packed_size", "packed_weight", "packed_forward",
                        "packed_backward", "tokens_forward", "tokens_backward",
                        "attention_scratch", "attention_forward", "attention_backward", "attention_weights",
                        "conv_scratch", "conv_forward", "conv_backward"}

@@ -72,8 +72,8 @@ def test_every_operation_has_a_twin_and_a_case():
         if name in (
             "attention_scratch",
             "conv_scratch",
-            "weight_size",
-            "weight_pack",
+            "packed_size",
+            "packed_weight",
             "dropout_forward",
         ):  # no arithmetic; tested through their properties below
             continue

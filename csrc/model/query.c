@@ -286,8 +286,8 @@ void km_query_forward(km_real *logits, km_query *query, const km_query_shared *s
     o->linear_forward(logits, query->n, w->classifier_weight, w->classifier_bias, Q, 1, W);
 }
 
-void km_query_backward(km_real *dx1, km_real *dq, km_params *dw, const km_real *dlogits, km_query *query, km_query_span *span,
-                       int first, int n, const km_params *w, const km_config *c, const km_ops *o,
+void km_query_backward(km_real *dx1, km_real *dq, km_params *dw, const km_real *dlogits, km_query *query,
+                       km_query_span *span, int first, int n, const km_params *w, const km_config *c, const km_ops *o,
                        const km_dropout *dropout, int Q)
 {
     int W = (int)c->query_width, A = (int)km_config_attention(c), F = (int)c->query_mlp_width, H = (int)c->query_heads;

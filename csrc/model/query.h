@@ -69,8 +69,8 @@ void km_query_forward(km_real *logits, km_query *query, const km_query_shared *s
                       int first, int n, const km_params *w, const km_config *c, const km_ops *o,
                       const km_dropout *dropout, int Q);
 /* dx1 (Q, W) and dq (Q, A) of the first layer +=;  fills the rows of span->dkv. */
-void km_query_backward(km_real *dx1, km_real *dq, km_params *dw, const km_real *dlogits, km_query *query, km_query_span *span,
-                       int first, int n, const km_params *w, const km_config *c, const km_ops *o,
+void km_query_backward(km_real *dx1, km_real *dq, km_params *dw, const km_real *dlogits, km_query *query,
+                       km_query_span *span, int first, int n, const km_params *w, const km_config *c, const km_ops *o,
                        const km_dropout *dropout, int Q);
 /* dz (T, C) assigned. */
 void km_query_memory_backward(km_real *dz, km_params *dw, km_query_span *span, const km_real *z, const km_params *w,

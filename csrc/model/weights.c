@@ -34,7 +34,7 @@ static void layout_weights(km_weights *weights, km_arena *arena, const km_layout
     km_layout_view(&weights->view, layout, flat);
     for (int i = 0; i < layout->count; i++)
         if (choose(&m, &layout->tensors[i], flat, c)) {
-            km_real *packed = km_arena_reals(arena, o->weight_size(m.N, m.K));
+            km_real *packed = km_arena_reals(arena, o->packed_size(m.N, m.K));
             memcpy((char *)&weights->view + m.field, &packed, sizeof packed);
         }
 }
@@ -75,7 +75,7 @@ static void pack_tensor(void *pointer, int index, int thread)
         return;
     km_real *packed;
     memcpy(&packed, (char *)&x->weights->view + m.field, sizeof packed);
-    x->ops->weight_pack(packed, m.w, m.N, m.K, x->weights->backward);
+    x->ops->packed_weight(packed, m.w, m.N, m.K, x->weights->backward);
 }
 
 void km_weights_pack(km_weights *weights, const km_layout *layout, const km_real *flat, const km_config *c,

@@ -1,5 +1,5 @@
 /* The weights of the encoder's blocks and the query network's layers in the order in which products read them
- * (ops.h, weight_pack): made once a step, and once for any number of answers.                              */
+ * (ops.h, packed_weight): made once a step, and once for any number of answers.                              */
 #ifndef KM_WEIGHTS_H
 #define KM_WEIGHTS_H
 

@@ -25,11 +25,11 @@ void km_linear_forward(km_real *y,                                          /* (
 void km_linear_backward(km_real *dx, km_real *dw, km_real *dbias, const km_real *dy, const km_real *x,
                         const km_real *w, int T, int N, int K, int add);
 
-/* The same of a w that is used again and again, in the product's own order: weight_pack makes packed, of
- * weight_size(N, K) elements on a boundary of 64 bytes, for packed_forward (backward 0) or packed_backward (1).
+/* The same of a w that is used again and again, in the product's own order: packed_weight makes packed, of
+ * packed_size(N, K) elements on a boundary of 64 bytes, for packed_forward (backward 0) or packed_backward (1).
  * Results are those of linear_forward and linear_backward, to the last bit.                              */
-size_t km_weight_size(int N, int K);
-void km_weight_pack(km_real *packed, const km_real *w, int N, int K, int backward);  /* w (N, K)           */
+size_t km_packed_size(int N, int K);
+void km_packed_weight(km_real *packed, const km_real *w, int N, int K, int backward);  /* w (N, K)           */
 void km_packed_forward(km_real *y, const km_real *x, const km_real *packed, const km_real *bias, int T, int N, int K);
 void km_packed_backward(km_real *dx, km_real *dw, km_real *dbias, const km_real *dy, const km_real *x,
                         const km_real *packed, int T, int N, int K, int add);
@@ -166,7 +166,7 @@ void km_adamw(km_real *w, km_real *m, km_real *v, const km_real *gradient, size_
  * precision is that of the products' factors, everything else is km_real in any table.                       */
 #define KM_OPERATIONS(X) KM_PRODUCT_OPERATIONS(X) KM_OTHER_OPERATIONS(X)
 #define KM_PRODUCT_OPERATIONS(X)                                                                           \
-    X(gemm) X(linear_forward) X(linear_backward) X(weight_size) X(weight_pack) X(packed_forward)           \
+    X(gemm) X(linear_forward) X(linear_backward) X(packed_size) X(packed_weight) X(packed_forward)           \
     X(packed_backward) X(tokens_forward) X(tokens_backward) X(attention_scratch) X(attention_forward)      \
     X(attention_backward) X(attention_weights) X(conv_scratch) X(conv_forward) X(conv_backward)
 #define KM_OTHER_OPERATIONS(X)                                                                             \

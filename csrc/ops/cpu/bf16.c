@@ -8,8 +8,8 @@
 #define km_gemm_pack km_gemm_pack_bf16
 #define km_linear_forward km_linear_forward_bf16
 #define km_linear_backward km_linear_backward_bf16
-#define km_weight_size km_weight_size_bf16
-#define km_weight_pack km_weight_pack_bf16
+#define km_packed_size km_packed_size_bf16
+#define km_packed_weight km_packed_weight_bf16
 #define km_packed_forward km_packed_forward_bf16
 #define km_packed_backward km_packed_backward_bf16
 #define km_tokens_forward km_tokens_forward_bf16
@@ -24,4 +24,5 @@
 #include "ops/cpu/attention.c"
 #include "ops/cpu/conv.c"
 #include "ops/cpu/linear.c"
+#include "ops/cpu/packed.c"
 #include "ops/cpu/tokens.c"

@@ -22,8 +22,9 @@ KM_VECTOR void km_layernorm_forward(km_real *y, km_real *mean, km_real *rstd, co
 enum { KM_ROWS = 4 };      /* whose shares of dgain and dbias are added while these are in registers */
 
 /* dgain += sum_t dy n,  dbias += sum_t dy, row after row. rows is a constant where this is inlined. */
-KM_INLINE void parameter_gradients(km_real *dgain, km_real *dbias, const km_real *dy, const km_real *x,
-                                   const km_real *mean, const km_real *rstd, int rows, int C)
+static inline __attribute__((always_inline)) void parameter_gradients(
+    km_real *dgain, km_real *dbias, const km_real *dy, const km_real *x, const km_real *mean, const km_real *rstd,
+    int rows, int C)
 {
     for (int c = 0; c < C; c++) {
         km_real gain = dgain[c], bias = dbias[c];
