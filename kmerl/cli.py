@@ -556,6 +556,12 @@ def _pretrain_options(parser):
     add("store", metavar="STORE")
     add("--out", metavar="RUN", required=True, help="folder of log and checkpoints; a broken-off run goes on")
     add("--max-steps", metavar="N", type=int, help="stop after so many steps in all")
+    add(
+        "--nonfinite",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what a NaN or an infinity in a loss or gradient does (default: stop)",
+    )
     add("--preset", metavar="NAME", help='a named configuration: "paper", "merl-vit", "merl-resnet"')
     _add_quiet(parser)
     _add_config(parser)
@@ -614,7 +620,13 @@ def _pretrain(arguments):
 
     model = kmerl.KMERL(preset=arguments.preset, **_config(arguments))
     store = kmerl.Store.open(arguments.store)
-    model.fit(store, out=arguments.out, max_steps=arguments.max_steps, progress=not arguments.quiet)
+    model.fit(
+        store,
+        out=arguments.out,
+        max_steps=arguments.max_steps,
+        nonfinite=arguments.nonfinite,
+        progress=not arguments.quiet,
+    )
     log = read_log(arguments.out)
     best, last = (f"{arguments.out}/{name}.safetensors" for name in ("best", "last"))
     _say(f"{arguments.out}: {log['steps']:,} steps")

@@ -63,6 +63,8 @@ class KMERL:
         The entities it was trained on.
     history_ : list of dict
         After `fit`: the lines of ``log.jsonl``.
+    nonfinite_steps_ : int
+        Steps of its training without an update, because a loss or gradient was not finite (`fit`).
 
     Examples
     --------
@@ -290,7 +292,7 @@ class KMERL:
 
     # ---- training ----------------------------------------------------------------------------------------------
 
-    def fit(self, store, out=None, *, max_steps=None, progress=True):
+    def fit(self, store, out=None, *, max_steps=None, nonfinite="stop", progress=True):
         """Pretrains on a store or a simulator (Sec. 2, App. B) from the seed, or goes on where a run in `out` stopped.
 
         As in scikit-learn, whatever the model had learned before is forgotten: `fit` on a loaded model starts anew.
@@ -304,6 +306,10 @@ class KMERL:
             Created if its parent exists. Without it nothing is written and nothing can be resumed.
         max_steps : int, optional
             Stop after so many steps in all; the schedule is that of the whole run, and a later call goes on.
+        nonfinite : {"stop", "skip"}
+            What a NaN or an infinity in a loss or a gradient does: ends the run with an error that names the step, the
+            tensor and the recordings, before the model is changed; or passes over that step's batch, which is warned of
+            at the end and counted in `nonfinite_steps_` and the log. A run that was stopped may go on with ``"skip"``.
         progress : bool
             A progress bar on standard error.
 
@@ -317,14 +323,19 @@ class KMERL:
         ValueError
             If `out` holds a run of another configuration or store: the message names the fields.
         RuntimeError
-            If the store has no labels or embeddings yet, or the loss or its gradient stops being finite.
+            If the store has no labels or embeddings yet, or, with ``nonfinite="stop"``, a loss or
+            gradient stops being finite.
         KeyboardInterrupt
             After Ctrl-C, once the step is done and kept in `out`; the same call goes on.
         """
         from .training import fit
 
-        fit(self, store, out, max_steps=max_steps, progress=progress)
+        fit(self, store, out, max_steps=max_steps, nonfinite=nonfinite, progress=progress)
         return self
+
+    @property
+    def nonfinite_steps_(self):
+        return self._training.get("nonfinite", 0)
 
     # ---- files -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 
 import numpy as np
 
@@ -27,13 +28,15 @@ LAST, BEST, LOG, CONFIG = "last.safetensors", "best.safetensors", "log.jsonl", "
 SAVE_SECONDS = 600  # last.safetensors is never older than this, whatever an epoch takes
 
 
-def fit(model, store, out, *, max_steps, progress):
+def fit(model, store, out, *, max_steps, nonfinite, progress):
     """See `KMERL.fit`."""
     if not isinstance(store, (Store, Simulator)):
         raise TypeError(f"store must be a kmerl.Store or a kmerl.Simulator, got {type(store).__name__}")
     if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer))
                                   or max_steps < 1):
         raise ValueError(f"max_steps must be None or a whole number from 1, got {max_steps!r}")
+    if nonfinite not in ("stop", "skip"):
+        raise ValueError(f"nonfinite must be 'stop' or 'skip', got {nonfinite!r}")
     embeddings = store.embeddings
     config = model._configuration(embeddings.width)
     _check_pooling(config, embeddings)
@@ -50,7 +53,7 @@ def fit(model, store, out, *, max_steps, progress):
         names = Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
         model._know(material.vocabulary, names, embeddings.encoder)
         trainer = _kmerl.Trainer(model._core, material.source, material.train, material.validation,
-                                 threads=model._threads())
+                                 threads=model._threads(), skip_nonfinite=nonfinite == "skip")
         run.begin(trainer, last)
         run.train(trainer, max_steps, progress)
 
@@ -135,7 +138,7 @@ class Run:
         self.log = None
         self.history = []
         self.training = {"store": fingerprint, "step": 0, "validated": 0, "epoch": 0, "val_loss": None,
-                         "best_step": None, "best_val_loss": None}
+                         "best_step": None, "best_val_loss": None, "nonfinite": 0}
 
     def path(self, name):
         return os.path.join(self.out, name)
@@ -166,6 +169,7 @@ class Run:
             self.training.update(last.training)
             self.model._adopt(last)
             trainer.set_state(step=self.training["step"], validated=self.training["validated"],
+                              passed=self.training["nonfinite"],
                               m={k: np.array(v) for k, v in last.moments["m"].items()},
                               v={k: np.array(v) for k, v in last.moments["v"].items()})
         else:
@@ -248,6 +252,13 @@ class Run:
                 if self.training["best_step"] is None:
                     self._save(trainer, BEST)       # no validation yet: the last state stands in
                 self.model._training = dict(self.training)
+            self._tell_nonfinite()
+
+    def _tell_nonfinite(self):
+        passed = self.training["nonfinite"]
+        if passed:
+            warnings.warn(f"{passed} of {self.training['step']} steps were no update, because a loss or gradient was "
+                          "not finite: see nonfinite in history_", RuntimeWarning, stacklevel=5)
 
     def _write(self, entry):
         entry = {name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -264,6 +275,9 @@ class Run:
         self.training.update(step=event["step"], epoch=event["epoch"])
         entry = {name: event[name] for name in ("step", "epoch", "loss", "contrast", "unimodal", "query", "lr",
                                                 "gradient_norm", "duplicates", "skipped", "repaired", "dropped")}
+        if event["nonfinite"] is not None:
+            entry |= {"nonfinite": event["nonfinite"], "recordings": event["indices"]}
+            self.training["nonfinite"] += 1
         self._write({**entry, "samples_per_s": round(rate, 3)})
         self.shown.update(loss=f"{event['loss']:.4f}", samples_per_s=f"{rate:.1f}")
 
@@ -288,7 +302,7 @@ class Run:
         moments = None
         if name == LAST:
             state = trainer.state()
-            self.training.update(step=state["step"], validated=state["validated"])
+            self.training.update(step=state["step"], validated=state["validated"], nonfinite=state["passed"])
             moments = {"m": state["m"], "v": state["v"]}
             self.saved = time.monotonic()
         self.model._checkpoint(dict(self.training), moments).write(self.path(name))

@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -72,6 +74,62 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(store, tmp_path):
     assert "NaN" not in text and "Infinity" not in text
     with pytest.raises(RuntimeError, match="not finite"):       # going on meets the same step
         kmerl.KMERL(**config).fit(store, out=tmp_path / "run", progress=False)
+
+
+@pytest.fixture
+def spoilt(store, monkeypatch):
+    """The store with one report's embedding not a number, as a damaged file or an encoder's fault would leave it; and
+    the numbers of the recordings that have it."""
+    report = store._index["report"][store.split["train"][0]]
+    sound = kmerl.Store.corpus
+
+    def corpus(self):
+        arrays = sound(self)
+        arrays["embeddings"] = np.array(arrays["embeddings"])
+        arrays["embeddings"][report, 3] = np.nan
+        return arrays
+
+    monkeypatch.setattr(kmerl.Store, "corpus", corpus)
+    return kmerl.Store.open(store.path), set(np.flatnonzero(store._index["report"] == report))
+
+
+def test_nonfinite_stop_names_step_tensor_and_recordings(spoilt, tmp_path):
+    store, bad = spoilt
+    with pytest.raises(RuntimeError, match=r"the loss \(contrast\) is -?nan") as caught:
+        kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", progress=False)
+    step = int(re.search(r"step (\d+): ", str(caught.value))[1])
+    named = re.search(r"of recordings ([\d, ]+);", str(caught.value))[1]
+    assert bad & set(map(int, named.split(", ")))
+    last = kmerl.load_model(tmp_path / "run" / "last.safetensors")
+    assert last._training["step"] == step - 1 and last.nonfinite_steps_ == 0
+
+
+def test_nonfinite_skip_is_counted_and_resumed_to_the_same_bits(spoilt, tmp_path):
+    store, bad = spoilt
+    with pytest.warns(RuntimeWarning, match="steps were no update"):
+        whole = kmerl.KMERL(**TINY).fit(store, out=tmp_path / "whole", nonfinite="skip", progress=False)
+    skipped = [line for line in lines(tmp_path / "whole") if "nonfinite" in line]
+    steps = [line for line in lines(tmp_path / "whole") if "val_loss" not in line]
+    assert 0 < len(skipped) == whole.nonfinite_steps_ < len(steps)
+    assert all(bad & set(line["recordings"]) and line["loss"] is None and "contrast" in line["nonfinite"]
+               for line in skipped)
+    assert all(np.isfinite(array).all() for array in whole.parameters().values())
+
+    with pytest.raises(RuntimeError, match="not finite"):       # the way of one who meets it, and goes on
+        kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", progress=False)
+    for stop in (3, 4, None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            model = kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", max_steps=stop, nonfinite="skip",
+                                            progress=False)
+    assert model.nonfinite_steps_ == whole.nonfinite_steps_
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_nonfinite_takes_two_words(store):
+    with pytest.raises(ValueError, match="nonfinite must be 'stop' or 'skip', got 'ignore'"):
+        kmerl.KMERL(**TINY).fit(store, nonfinite="ignore", progress=False)
 
 
 def test_a_refused_fit_leaves_the_model_as_it_was(store, tmp_path):

@@ -39,13 +39,14 @@ static PyArrayObject *indices(PyObject *object, const char *name)
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"model", "source", "train", "validation", "threads", "classes", NULL};
+    static char *names[] = {"model", "source", "train", "validation", "threads", "classes", "skip_nonfinite", NULL};
     PyObject *module = PyType_GetModule(type), *model_argument, *source_argument, *train_argument, *validation_argument;
-    int threads = 1, classes = 0;
+    int threads = 1, classes = 0, skip_nonfinite = 0;
     km_error err;
     if (module == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|ii", names, &model_argument, &source_argument,
-                                     &train_argument, &validation_argument, &threads, &classes))
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|iip", names, &model_argument, &source_argument,
+                                     &train_argument, &validation_argument, &threads, &classes,
+                                     &skip_nonfinite))
         return NULL;
     km_binding_model *model = km_binding_model_check(module, model_argument);
     if (model == NULL)
@@ -74,6 +75,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         Py_DECREF(self);
         return km_binding_raise(&err);
     }
+    self->trainer.skip_nonfinite = skip_nonfinite;
     return (PyObject *)self;
 }
 
@@ -96,17 +98,19 @@ static int tell(void *context, const km_progress *p)
 {
     trainer_object *self = context;
     PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *answer = NULL;
+    PyObject *answer = NULL, *recordings = PyList_New(p->nonfinite != NULL ? p->indices : 0);
+    for (int i = 0; recordings != NULL && i < PyList_Size(recordings); i++)
+        PyList_SetItem(recordings, i, PyLong_FromLongLong((long long)p->index[i]));
     static const char *const events[] = {"step", "validating", "validation"};
     answer = PyObject_CallFunction(
         self->hook, "N",
-        Py_BuildValue("{s:s, s:L, s:L, s:L, s:L, s:i, s:L, s:L, s:d, s:d, s:d, s:d, s:i, s:d, s:d}", "event",
+        Py_BuildValue("{s:s, s:L, s:L, s:L, s:L, s:i, s:L, s:L, s:d, s:d, s:d, s:d, s:i, s:d, s:d, s:z, s:N}", "event",
                       events[p->event], "step", (long long)p->step, "steps", (long long)p->steps, "epoch",
                       (long long)p->epoch, "recordings", (long long)p->recordings, "skipped", p->skipped, "repaired",
                       (long long)p->repaired, "dropped", (long long)p->dropped, "contrast", p->losses.contrast,
                       "unimodal", p->losses.unimodal, "query", p->losses.query, "loss",
                       p->losses.total, "duplicates", p->losses.duplicates, "lr", p->lr,
-                      "gradient_norm", p->gradient_norm));
+                      "gradient_norm", p->gradient_norm, "nonfinite", p->nonfinite, "indices", recordings));
     /* Signals come after the hook: what was done is on record before anything can stop the run. */
     int stop = answer == NULL || PyErr_CheckSignals() < 0;
     Py_XDECREF(answer);
@@ -142,7 +146,8 @@ static PyObject *trainer_state(PyObject *object, PyObject *unused)
     trainer_object *self = (trainer_object *)object;
     const km_layout *layout = km_model_layout(self->trainer.model, KM_PARAMETERS);
     (void)unused;
-    return Py_BuildValue("{s:L, s:L, s:L, s:N, s:N}", "step", (long long)self->trainer.optimiser.step, "validated",
+    return Py_BuildValue("{s:L, s:L, s:L, s:L, s:N, s:N}", "step", (long long)self->trainer.optimiser.step, "passed",
+                         (long long)self->trainer.optimiser.passed, "validated",
                          (long long)self->trainer.validated, "epoch_steps",
                          (long long)km_trainer_epoch_steps(&self->trainer), "m",
                          km_binding_tensors(layout, self->trainer.optimiser.m), "v",
@@ -151,22 +156,23 @@ static PyObject *trainer_state(PyObject *object, PyObject *unused)
 
 static PyObject *trainer_set_state(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"step", "validated", "m", "v", NULL};
+    static char *names[] = {"step", "validated", "m", "v", "passed", NULL};
     trainer_object *self = (trainer_object *)object;
     const km_layout *layout = km_model_layout(self->trainer.model, KM_PARAMETERS);
-    long long step, validated;
+    long long step, validated, passed = 0;
     PyObject *m, *v;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLOO", names, &step, &validated, &m, &v))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLOO|L", names, &step, &validated, &m, &v, &passed))
         return NULL;
-    if (step < 0 || validated < 0 || validated > step) {
-        PyErr_Format(PyExc_ValueError, "step must be at least 0 and validated at most step, got %lld and %lld", step,
-                     validated);
+    if (step < 0 || validated < 0 || validated > step || passed < 0 || passed > step) {
+        PyErr_Format(PyExc_ValueError, "step must be at least 0, validated and passed from 0 to step, got %lld, %lld and "
+                     "%lld", step, validated, passed);
         return NULL;
     }
     if (km_binding_set_tensors(layout, self->trainer.optimiser.m, m) < 0 ||
         km_binding_set_tensors(layout, self->trainer.optimiser.v, v) < 0)
         return NULL;
     self->trainer.optimiser.step = step;
+    self->trainer.optimiser.passed = passed;
     self->trainer.validated = validated;
     Py_RETURN_NONE;
 }
@@ -217,7 +223,7 @@ static PyMethodDef methods[] = {
      "Replaces all three."},
     {"run", (PyCFunction)(void (*)(void))trainer_run, METH_VARARGS | METH_KEYWORDS,
      "Trains until so many updates are done; hook gets a dict after every step and validation, and may raise."},
-    {"state", trainer_state, METH_NOARGS, "Step, validated, epoch_steps, and copies of the moments m and v."},
+    {"state", trainer_state, METH_NOARGS, "Step, passed, validated, epoch_steps, and copies of the moments m and v."},
     {"set_state", (PyCFunction)(void (*)(void))trainer_set_state, METH_VARARGS | METH_KEYWORDS,
      "Goes back to a state."},
     {NULL, NULL, 0, NULL},
@@ -226,8 +232,9 @@ static PyType_Slot slots[] = {
     {Py_tp_new, (void *)trainer_new},
     {Py_tp_dealloc, (void *)trainer_dealloc},
     {Py_tp_methods, methods},
-    {Py_tp_doc, "Trainer(model, source, train, validation, threads=1, classes=0): AdamW over a corpus's or feed's\n"
-                "recordings. With classes, a linear head on the features and the encoder learn the corpus's labels."},
+    {Py_tp_doc, "Trainer(model, source, train, validation, threads=1, classes=0, skip_nonfinite=False): AdamW over a\n"
+                "corpus's or feed's recordings; skip_nonfinite: a step without a finite loss and gradient is no\n"
+                "update and an error otherwise. With classes, a linear head on the features and the encoder learn the corpus's labels."},
     {0, NULL},
 };
 static PyType_Spec spec = {

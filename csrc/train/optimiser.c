@@ -41,7 +41,7 @@ static void update_tensor(void *pointer, int index, int thread)
     (void)thread;
     x->ops->adamw(x->parameters + t->offset, x->optimiser->m + t->offset,
                   x->optimiser->v + t->offset, km_model_data(x->model, KM_GRADIENTS) + t->offset, t->count, x->clip,
-                  x->lr, c->beta1, c->beta2, c->eps, decay, x->optimiser->step);
+                  x->lr, c->beta1, c->beta2, c->eps, decay, km_optimiser_updates(x->optimiser));
 }
 
 double km_optimiser_norm(km_model *model)
@@ -57,6 +57,11 @@ double km_optimiser_norm(km_model *model)
 double km_optimiser_clip(const km_config *c, double norm)
 {
     return c->clip > 0 && norm > c->clip ? c->clip / norm : 1;
+}
+
+int64_t km_optimiser_updates(const km_optimiser *optimiser)
+{
+    return optimiser->step - optimiser->passed;
 }
 
 void km_optimiser_update(km_optimiser *optimiser, km_model *model, double lr, double norm, int threads)

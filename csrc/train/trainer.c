@@ -1,10 +1,13 @@
 #include "train/trainer.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/rng.h"
+#include "ops/ops.h"
 #include "train/schedule.h"
 
 /* The square of a larger gradient would not fit the second moments' float. */
@@ -101,6 +104,43 @@ static km_status stopped(const km_trainer *t, km_error *err)
     return km_error_set(err, KM_STOPPED, "stopped after step %lld", (long long)t->optimiser.step);
 }
 
+/* "recordings 4, 17, 2": the first of them, as the source numbers them. */
+static const char *numbers(char text[static 160], const int64_t *index, int count)
+{
+    int used = snprintf(text, 160, "recording%s", count == 1 ? "" : "s"), i;
+    for (i = 0; i < count && used < 100; i++)
+        used += snprintf(text + used, 160 - (size_t)used, "%s %" PRId64, i > 0 ? "," : "", index[i]);
+    if (i < count)
+        snprintf(text + used, 160 - (size_t)used, " and %d more", count - i);
+    return text;
+}
+
+/* Which loss, or the gradient of which tensor, is not finite, or else the largest; into t->nonfinite. */
+static void name_nonfinite(km_trainer *t, const km_losses *losses, double own)
+{
+    const km_layout *layout = km_model_layout(t->model, KM_PARAMETERS);
+    const struct { const char *name; double value; } all[] = {
+        {"contrast", losses->contrast}, {"unimodal", losses->unimodal}, {"query", losses->query},
+        {"total", losses->total}};
+    for (int i = 0; i < 4; i++)
+        if (!isfinite(all[i].value)) {
+            snprintf(t->nonfinite, sizeof t->nonfinite, "the loss (%s) is %g", all[i].name, all[i].value);
+            return;
+        }
+    int worst = -1;
+    double largest = own;               /* of the objective's own parameters */
+    for (int i = 0; i < layout->count && isfinite(largest); i++) {
+        double square = km_ops_cpu(KM_FLOAT32)->vector_square_sum(
+            km_model_data(t->model, KM_GRADIENTS) + layout->tensors[i].offset, layout->tensors[i].count);
+        if (!(sqrt(square) <= largest)) {
+            largest = sqrt(square);
+            worst = i;
+        }
+    }
+    snprintf(t->nonfinite, sizeof t->nonfinite, "the gradient of %s has norm %g",
+             worst < 0 ? "the head" : layout->tensors[worst].name, largest);
+}
+
 km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hook, void *context, km_error *err)
 {
     const km_config *c = km_model_config(t->model);
@@ -121,6 +161,13 @@ km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hoo
             continue;
         if ((status = km_model_losses(t->model, &part, &batch, t->threads, err)) != KM_OK)
             return status;
+        if (!t->skip_nonfinite && !isfinite(part.total)) {
+            char text[160];
+            return km_error_set(err, KM_STATE, "step %lld: the validation loss is not finite: of %s it is %g (contrast %g, "
+                                "unimodal %g, query %g)", (long long)t->optimiser.step,
+                                numbers(text, t->validation + first, n), part.total, part.contrast, part.unimodal,
+                                part.query);
+        }
         sum.contrast += batch.B * part.contrast;
         sum.unimodal += batch.B * part.unimodal;
         sum.query += batch.B * part.query;
@@ -180,20 +227,35 @@ static km_status one_step(km_trainer *t, km_progress *progress, km_error *err)
     double own = 0;
     status = t->objective.gradients(t->objective.context, &progress->losses, &own, t->model, &batch, &how, err);
     progress->gradient_norm = status == KM_OK ? hypot(km_optimiser_norm(t->model), own) : 0;
-    if (status == KM_OK && !(isfinite(progress->losses.total) && progress->gradient_norm < KM_LARGEST_NORM))
-        status = km_error_set(err, KM_STATE,
-                              "step %lld: the loss or its gradient is not finite (contrast %g, unimodal %g, query %g, "
-                              "gradient norm %g): training stopped before it changed the model; a smaller lr or clip= "
-                              "may help", (long long)step + 1, progress->losses.contrast, progress->losses.unimodal,
-                              progress->losses.query, progress->gradient_norm);
-    if (status != KM_OK) {
-        memcpy(km_model_data(t->model, KM_STATISTICS), t->statistics, bytes);
-        return status;
+    int finite = isfinite(progress->losses.total) && progress->gradient_norm < KM_LARGEST_NORM;
+    if (status == KM_OK && !finite) {
+        char text[160];
+        name_nonfinite(t, &progress->losses, own);
+        if (!t->skip_nonfinite)
+            status = km_error_set(err, KM_STATE,
+                                  "step %lld: the loss or its gradient is not finite: %s (contrast %g, unimodal %g, "
+                                  "query %g, gradient norm %g), of %s; training stopped before it changed the model, a "
+                                  "smaller lr or clip= may help",
+                                  (long long)step + 1, t->nonfinite, progress->losses.contrast,
+                                  progress->losses.unimodal, progress->losses.query, progress->gradient_norm,
+                                  numbers(text, t->index, size));
     }
+    if (status != KM_OK || !finite)
+        memcpy(km_model_data(t->model, KM_STATISTICS), t->statistics, bytes);
+    if (status != KM_OK)
+        return status;
     progress->lr = km_schedule_rate(c->lr, step, c->warmup_steps, progress->steps);
-    km_optimiser_update(&t->optimiser, t->model, progress->lr, progress->gradient_norm, t->threads);
-    t->objective.update(t->objective.context, c, progress->lr, km_optimiser_clip(c, progress->gradient_norm),
-                        t->optimiser.step);
+    progress->index = t->index;
+    progress->indices = size;
+    if (finite) {
+        km_optimiser_update(&t->optimiser, t->model, progress->lr, progress->gradient_norm, t->threads);
+        t->objective.update(t->objective.context, c, progress->lr, km_optimiser_clip(c, progress->gradient_norm),
+                            km_optimiser_updates(&t->optimiser));
+    } else {
+        progress->nonfinite = t->nonfinite;
+        t->optimiser.step++;
+        t->optimiser.passed++;
+    }
     progress->step = t->optimiser.step;
     return KM_OK;
 }

@@ -41,6 +41,9 @@ typedef struct km_progress {
     int64_t repaired, dropped;  /* samples interpolated, leads found absent     */
     km_losses losses;           /* of the step, or mean over the validation     */
     double lr, gradient_norm;   /* of a step                                    */
+    const char *nonfinite;      /* NULL, or of a step that was no update: which number was not finite */
+    const int64_t *index;       /* (indices) the step's recordings, in the source */
+    int indices;
 } km_progress;
 
 /* Called after every step, validation batch and validation; not 0 stops the run with KM_STOPPED. */
@@ -58,6 +61,8 @@ typedef struct km_trainer {
     int64_t *index;                         /* (batch) of the current batch     */
     km_real *statistics;                    /* the running statistics before the step, to go back to */
     int64_t validated;          /* the step after which validation was last done, 0: never */
+    int skip_nonfinite;         /* 1: a step whose loss or gradient is not finite is no update; 0: it is an error */
+    char nonfinite[160];        /* which number that was, in words                         */
 } km_trainer;
 
 /* Copies the index lists and the objective, NULL for pretraining's. KM_VALUE when there is nothing to train on, or
@@ -70,7 +75,10 @@ void km_trainer_free(km_trainer *trainer);
 /* Steps in an epoch: whole batches, or one partial one where there is no more. */
 int64_t km_trainer_epoch_steps(const km_trainer *trainer);
 
-/* Goes on from optimiser.step until `until` updates are done or all epochs are, whichever comes first. */
+/* Goes on from optimiser.step until `until` steps are done or all epochs are, whichever comes first. A loss or gradient
+ * that is not finite never reaches the parameters: KM_STATE, with step, tensor and recordings in the message, or, with
+ * skip_nonfinite, a step without an update, which optimiser.passed counts. A validation loss that is not finite is an
+ * error in the first case and reported as it is in the second.                                                       */
 km_status km_trainer_run(km_trainer *trainer, int64_t until, km_hook *hook, void *context, km_error *err);
 
 /* Evaluation losses over the validation indices in fixed batches of batch_size, masks of epoch 0; a mean over

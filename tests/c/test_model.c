@@ -312,6 +312,50 @@ static int hook(void *context, const km_progress *progress)
     return progress->event == KM_EVENT_STEP && progress->step == r->stop_at;
 }
 
+static int count_passed(void *context, const km_progress *progress)
+{
+    *(int *)context += progress->nonfinite != NULL && strstr(progress->nonfinite, "loss (") != NULL &&
+                       progress->indices == 4 && progress->index[0] >= 0;
+    return 0;
+}
+
+/* A loss that is not a number: an error that names step and recordings, or a step without an update. */
+static void test_training_with_a_loss_that_is_not_finite(void)
+{
+    store *s = malloc(sizeof *s);
+    km_config c = small();
+    km_error err = {0};
+    int64_t train[7] = {0, 1, 2, 3, 4, 5, 6}, validation[1] = {7};
+    km_model *model;
+    fill(s);
+    for (int i = 0; i < 7; i++)
+        s->embeddings[i * D] = (km_real)NAN;
+    CHECK(km_model_create(&model, &c, &err) == KM_OK);
+    size_t bytes = km_model_layout(model, KM_PARAMETERS)->size * sizeof(km_real);
+    km_real *before = malloc(bytes);
+    memcpy(before, km_model_data(model, KM_PARAMETERS), bytes);
+    for (int skip = 0; skip < 2; skip++) {
+        km_trainer trainer;
+        int passed = 0;
+        CHECK(km_trainer_create(&trainer, model, (km_source){s, draw}, NULL, train, 7, validation, skip, 1, &err) == KM_OK);
+        trainer.skip_nonfinite = skip;
+        if (skip) {
+            CHECK(km_trainer_run(&trainer, 2, count_passed, &passed, &err) == KM_OK);
+            CHECK(passed == 2 && trainer.optimiser.step == 2 && trainer.optimiser.passed == 2);
+        } else {
+            CHECK(km_trainer_run(&trainer, 2, NULL, NULL, &err) == KM_STATE);
+            CHECK(trainer.optimiser.step == 0 && strstr(err.message, "step 1: ") != NULL &&
+                  strstr(err.message, "of recordings ") != NULL && strstr(err.message, " may help") != NULL);
+        }
+        CHECK(memcmp(before, km_model_data(model, KM_PARAMETERS), bytes) == 0);
+        km_trainer_free(&trainer);
+    }
+    free(before);
+    km_model_free(model);
+    km_sampler_free(&s->sampler);
+    free(s);
+}
+
 /* Stopping by the hook, by `until`, and going on gives the parameters of the undisturbed run. */
 static void test_training_goes_on_where_it_stopped(void)
 {
@@ -360,5 +404,6 @@ int main(void)
     test_evaluation_does_not_see_the_batch();
     test_bad_batches_are_refused();
     test_training_goes_on_where_it_stopped();
+    test_training_with_a_loss_that_is_not_finite();
     return check_result();
 }
