@@ -164,8 +164,8 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *args, PyObject *k
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLOO|L", names, &step, &validated, &m, &v, &passed))
         return NULL;
     if (step < 0 || validated < 0 || validated > step || passed < 0 || passed > step) {
-        PyErr_Format(PyExc_ValueError, "step must be at least 0, validated and passed from 0 to step, got %lld, %lld and "
-                     "%lld", step, validated, passed);
+        PyErr_Format(PyExc_ValueError, "step must be at least 0, validated and passed from 0 to step, got %lld, %lld "
+                     "and %lld", step, validated, passed);
         return NULL;
     }
     if (km_binding_set_tensors(layout, self->trainer.optimiser.m, m) < 0 ||
@@ -234,7 +234,8 @@ static PyType_Slot slots[] = {
     {Py_tp_methods, methods},
     {Py_tp_doc, "Trainer(model, source, train, validation, threads=1, classes=0, skip_nonfinite=False): AdamW over a\n"
                 "corpus's or feed's recordings; skip_nonfinite: a step without a finite loss and gradient is no\n"
-                "update and an error otherwise. With classes, a linear head on the features and the encoder learn the corpus's labels."},
+                "update and an error otherwise. With classes, a linear head on the features and the encoder learn the\n"
+                "corpus's labels."},
     {0, NULL},
 };
 static PyType_Spec spec = {

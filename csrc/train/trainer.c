@@ -163,8 +163,8 @@ km_status km_trainer_validate(km_trainer *t, km_progress *progress, km_hook *hoo
             return status;
         if (!t->skip_nonfinite && !isfinite(part.total)) {
             char text[160];
-            return km_error_set(err, KM_STATE, "step %lld: the validation loss is not finite: of %s it is %g (contrast %g, "
-                                "unimodal %g, query %g)", (long long)t->optimiser.step,
+            return km_error_set(err, KM_STATE, "step %lld: the validation loss is not finite: of %s it is %g (contrast "
+                                "%g, unimodal %g, query %g)", (long long)t->optimiser.step,
                                 numbers(text, t->validation + first, n), part.total, part.contrast, part.unimodal,
                                 part.query);
         }

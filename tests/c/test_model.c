@@ -337,7 +337,8 @@ static void test_training_with_a_loss_that_is_not_finite(void)
     for (int skip = 0; skip < 2; skip++) {
         km_trainer trainer;
         int passed = 0;
-        CHECK(km_trainer_create(&trainer, model, (km_source){s, draw}, NULL, train, 7, validation, skip, 1, &err) == KM_OK);
+        CHECK(km_trainer_create(&trainer, model, (km_source){s, draw}, NULL, train, 7, validation, skip, 1, &err) ==
+              KM_OK);
         trainer.skip_nonfinite = skip;
         if (skip) {
             CHECK(km_trainer_run(&trainer, 2, count_passed, &passed, &err) == KM_OK);
