@@ -13,7 +13,8 @@ def build_info():
     dict
         ``version``: of the package. ``real``: the core's number type, "float32" in every release.
         ``openmp``: whether it can use several threads. ``threads``: how many it uses by default
-        (``OMP_NUM_THREADS``, else the processors this process may use; 1 without OpenMP).
+        (``OMP_NUM_THREADS``, else ``processors``; 1 without OpenMP). ``processors``: how many this process may
+        use, by affinity and control groups (``cpu.max``, as it was at the first use).
         ``compiler``. ``blas``: where matrix products come from, "openblas" (bundled), "system" or "builtin",
         and ``blas_details``: what that library says of itself, "" where it says nothing.
         ``isa``: the vector instructions of the built-in matrix product, "avx512bf16" (with instructions for

@@ -3,7 +3,8 @@ folder."""
 
 import contextlib
 import os
-import threading
+
+from kmerl.lock import Lock
 
 __all__ = ["FolderLock", "sync_folder", "writing"]
 
@@ -55,7 +56,7 @@ class FolderLock:
     that ends, and forked children do not inherit it; the process's own threads are kept apart by a table."""
 
     _held = {}  # (device, inode) of lock files -> process id, of this process's locks
-    _guard = threading.Lock()
+    _guard = Lock()
 
     def __init__(self, folder, what):
         self.folder = os.fspath(folder)

@@ -7,7 +7,8 @@ was asked about: those of another model or prompt are never mixed in. Of texts o
 import hashlib
 import json
 import os
-import threading
+
+from .lock import Lock
 
 __all__ = ["AnswerCache", "digest"]
 
@@ -49,7 +50,7 @@ class AnswerCache:
 
     def __init__(self, path=None):
         self.path = None if path is None else os.fspath(path)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._db = None
 
     def __repr__(self):

@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import inspect
 import os
-import threading
 
 import numpy as np
 
@@ -91,8 +90,6 @@ class KMERL:
         self._encoder = None
         self._training = {}
         self._classes = {}
-        self._generation = 0
-        self._classes_lock = threading.Lock()
         for name in ("config_", "vocabulary_", "history_"):
             self.__dict__.pop(name, None)
 
@@ -240,9 +237,7 @@ class KMERL:
         return self
 
     def _forget_classes(self):
-        with self._classes_lock:
-            self._generation += 1
-            self._classes.clear()
+        self._classes = {}      # a new one: what other threads still prepare lands in the old
 
     def forward(self, batch):
         """Evaluation mode: running statistics, no dropout, nothing masked but what the batch leaves out.
@@ -578,19 +573,16 @@ class KMERL:
 
     def _class_set(self, texts, side):
         """Prepared classes (or projected texts) of the distinct embeddings, and each text's place among them."""
-        key = (side, tuple(texts))
-        with self._classes_lock:
-            if key in self._classes:
-                return self._classes[key]
-            generation = self._generation
-        embeddings, expand = self._embed(texts, side)
-        prepared = self._core.classes(embeddings) if side == "query" else self._core.project_text(embeddings)
-        with self._classes_lock:
-            if generation == self._generation:      # the parameters are still those it was prepared with
-                if len(self._classes) >= 16:
-                    self._classes.pop(next(iter(self._classes)))
-                self._classes[key] = (prepared, expand)
-        return prepared, expand
+        known, key = self._classes, (side, tuple(texts))
+        found = known.get(key)
+        if found is None:
+            embeddings, expand = self._embed(texts, side)
+            core = self._core
+            found = core.classes(embeddings) if side == "query" else core.project_text(embeddings), expand
+            if len(known) >= 16:
+                known.pop(list(known)[0], None)
+            known[key] = found
+        return found
 
     def _embed(self, texts, side):
         """Distinct embeddings (m, text_width) of texts, and the row of each text."""

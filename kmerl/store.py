@@ -12,11 +12,11 @@ import hashlib
 import json
 import operator
 import os
-import threading
 
 import numpy as np
 
 from . import store_format as fmt
+from .lock import Lock
 from .progress import Progress
 from .record import Record
 
@@ -37,7 +37,7 @@ class Store:
 
     def __init__(self, path):
         self.path = os.fspath(path)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._db = None
         self._db_process = None
         self._load()

@@ -26,7 +26,7 @@ from . import store_format as fmt
 from .leads import lead_ids
 from .progress import Progress
 from .record import Record, read_record
-from .workers import Workers, cores
+from .workers import Workers
 
 BATCH = 256  # recordings, at most, until they are kept
 BATCH_SECONDS = 1.0  # the same
@@ -688,7 +688,7 @@ def common_length(records, reports, patients):
 def fill(builder, items, total, executor, progress):
     """Prepares what `items` still holds, and adds it in order."""
     seconds, verify = builder.parameters["seconds"], builder.parameters["verify"]
-    own, processes, limit = None, cores(), IN_FLIGHT
+    own, processes, limit = None, _kmerl.build_info()["processors"], IN_FLIGHT
     pending = collections.deque()
     bar = Progress(total, "store", "recordings", show=progress, initial=builder.kept)
 

@@ -8,11 +8,11 @@ interface: ``embed(texts, pooling)``, ``id``, ``width``.
 import hashlib
 import json
 import os
-import threading
 
 import numpy as np
 
 from kmerl import _kmerl, safetensors
+from kmerl.lock import Lock
 from kmerl.progress import Progress
 
 __all__ = ["TextEmbeddings", "TextEncoder", "sample_embeddings"]
@@ -72,7 +72,7 @@ class TextEncoder:
     def __init__(self, core, tokenizer, config, fingerprint):
         self._core = core
         self._tokenizer = tokenizer
-        self._lock = threading.Lock()  # truncation is a setting of the tokenizer
+        self._lock = Lock()  # truncation is a setting of the tokenizer
         self.width = config["width"]
         self.max_length = config["positions"]
         self.poolings = POOLINGS if config["pooler"] else POOLINGS[:2]

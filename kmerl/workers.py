@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 
-__all__ = ["WorkerDied", "Workers", "cores"]
+__all__ = ["WorkerDied", "Workers"]
 
 CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kmerl.workers import serve; serve()"
 READY = b"ready"
@@ -21,14 +21,6 @@ READY = b"ready"
 
 class WorkerDied(RuntimeError):
     """The process that worked on a task ended in the middle of it, twice."""
-
-
-def cores():
-    """Number of cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def write_frame(file, data):

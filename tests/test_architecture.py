@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="needs the source tree
 
 # Write-once values and the fork guard; everything else lives in objects that the caller owns.
 STATE = {
-    "core/threads.c": {"forked", "used", "watching"},
+    "core/threads.c": {"forked", "used", "watching", "quota"},
     "core/isa.c": {"chosen"},
     "ops/cpu/gemm.c": {"once", "km_gemm_space"},
 }

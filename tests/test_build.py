@@ -27,7 +27,7 @@ def python(code, **environment):
 
 def test_build_info():
     info = kmerl.build_info()
-    assert set(info) == {"version", "real", "openmp", "compiler", "blas", "blas_details", "isa", "threads"}
+    assert set(info) == {"version", "real", "openmp", "compiler", "blas", "blas_details", "isa", "threads", "processors"}
     assert info["version"] == kmerl.__version__
     assert info["real"] == "float32"
     assert info["openmp"] in (True, False)

@@ -1,7 +1,10 @@
 #define _GNU_SOURCE
 #include "core/threads.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #ifdef __linux__
@@ -10,7 +13,6 @@
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
-#include <stdatomic.h>
 
 /* OpenMP's threads do not survive a fork: a child that asked for them would wait for ever. */
 static atomic_int forked;
@@ -28,6 +30,54 @@ static void watch_forks(void)
 }
 #endif
 
+int km_threads_quota(const char *list, const char *mount)
+{
+    char line[4096], path[8192];
+    const char *group = NULL;
+    FILE *file = fopen(list, "r");
+    while (file != NULL && group == NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "0::/", 4) == 0)
+            group = line + 3;
+    if (file != NULL)
+        fclose(file);
+    if (group == NULL)
+        return 0;
+    line[strcspn(line, "\n")] = 0;
+    /* A limit anywhere above holds too. In a container the names above may not exist; its own root does. */
+    int limit = 0;
+    for (char *end = line + strlen(line);; *end = 0) {
+        snprintf(path, sizeof path, "%s%s/cpu.max", mount, group);
+        long long quota, period;
+        file = fopen(path, "r");
+        if (file != NULL && fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
+            long long whole = quota / period < 1 ? 1 : quota / period;
+            if (limit == 0 || whole < limit)
+                limit = whole < 4096 ? (int)whole : 4096;
+        }
+        if (file != NULL)
+            fclose(file);
+        if (*group == 0)
+            return limit;
+        end = strrchr(group, '/');
+    }
+}
+
+int km_threads_processors(void)
+{
+    static atomic_int quota;        /* of the first call + 1: reading it takes longer than a short answer */
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        n = CPU_COUNT(&set);
+#endif
+    if (quota == 0)
+        quota = 1 + km_threads_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (quota > 1 && quota - 1 < n)
+        n = quota - 1;
+    return n > 0 ? (int)n : 1;
+}
+
 int km_threads_default(void)
 {
     const char *text = getenv("OMP_NUM_THREADS");
@@ -36,13 +86,7 @@ int km_threads_default(void)
         if (n >= 1 && n <= 4096)
             return (int)n;
     }
-#ifdef __linux__
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return CPU_COUNT(&set);
-#endif
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int)n : 1;
+    return km_threads_processors();
 }
 
 void km_threads_run(int threads, int count, km_task *task, void *context)

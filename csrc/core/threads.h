@@ -6,7 +6,14 @@
 
 typedef void km_task(void *context, int index, int thread);
 
-/* OMP_NUM_THREADS if set, else the processors this process may use (affinity). At least 1. */
+/* Whole processors that control groups (version 2) leave a process, at least 1; 0 without a limit. list is the
+ * file of its groups, /proc/self/cgroup, mount where they are.                                              */
+int km_threads_quota(const char *list, const char *mount);
+
+/* Processors that this process may use: affinity and control groups, the latter as at the first call. At least 1. */
+int km_threads_processors(void);
+
+/* OMP_NUM_THREADS if set, else km_threads_processors. */
 int km_threads_default(void);
 
 /* Runs task(context, 0 .. count - 1, thread) on up to `threads` threads; thread is in 0 .. threads - 1.

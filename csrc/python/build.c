@@ -19,10 +19,10 @@ static PyObject *build_info(PyObject *module, PyObject *unused)
 #else
     const char *compiler = "gcc " __VERSION__;
 #endif
-    return Py_BuildValue("{s:s, s:O, s:s, s:s, s:s, s:s, s:i}", "real", KM_REAL_NAME, "openmp",
+    return Py_BuildValue("{s:s, s:O, s:s, s:s, s:s, s:s, s:i, s:i}", "real", KM_REAL_NAME, "openmp",
                          openmp ? Py_True : Py_False, "compiler", compiler, "blas", km_gemm_library(), "blas_details",
                          km_gemm_details(), "isa", km_isa_name(km_isa_get()), "threads",
-                         openmp ? km_threads_default() : 1);
+                         openmp ? km_threads_default() : 1, "processors", km_threads_processors());
 }
 
 /* Tests and benchmarks call each kernel in the very build that ships. */

@@ -2,27 +2,35 @@
 #include "python/model.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "python/config.h"
 #include "train/optimiser.h"
 
 /* ---- the lock ------------------------------------------------------------------------------------ */
 
-void km_binding_model_acquire(km_binding_model *self)
+int km_binding_model_acquire(km_binding_model *self)
 {
     km_binding_lock *l = &self->lock;
     unsigned long thread = PyThread_get_thread_ident();
     if (l->depth > 0 && l->owner == thread) {
         l->depth++;
-        return;
+        return 0;
     }
     if (!PyThread_acquire_lock(l->lock, NOWAIT_LOCK)) {
+        if (l->process != (long)getpid()) {
+            PyErr_SetString(PyExc_RuntimeError, "another thread was using this model when this process was forked: "
+                            "load it again here, or fork while it is idle, or start processes by spawn");
+            return -1;
+        }
         Py_BEGIN_ALLOW_THREADS
         PyThread_acquire_lock(l->lock, WAIT_LOCK);
         Py_END_ALLOW_THREADS
     }
     l->owner = thread;
+    l->process = (long)getpid();
     l->depth = 1;
+    return 0;
 }
 
 void km_binding_model_release(km_binding_model *self)
@@ -263,7 +271,8 @@ static PyObject *model_initialize(PyObject *object, PyObject *unused)
 {
     km_binding_model *self = (km_binding_model *)object;
     (void)unused;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0)
+        return NULL;
     km_model_initialize(self->model);
     km_binding_model_release(self);
     Py_RETURN_NONE;
@@ -272,7 +281,8 @@ static PyObject *model_initialize(PyObject *object, PyObject *unused)
 static PyObject *get_part(PyObject *object, km_part part)
 {
     km_binding_model *self = (km_binding_model *)object;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0)
+        return NULL;
     PyObject *dict = km_binding_tensors(km_model_layout(self->model, part), km_model_data(self->model, part));
     km_binding_model_release(self);
     return dict;
@@ -281,7 +291,8 @@ static PyObject *get_part(PyObject *object, km_part part)
 static PyObject *set_part(PyObject *object, PyObject *dict, km_part part)
 {
     km_binding_model *self = (km_binding_model *)object;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0)
+        return NULL;
     int failed = km_binding_set_tensors(km_model_layout(self->model, part), km_model_data(self->model, part), dict);
     km_binding_model_release(self);
     if (failed)
@@ -328,7 +339,10 @@ static PyObject *model_classes(PyObject *object, PyObject *entities)
     Py_DECREF(type);
     if (made == NULL)
         return NULL;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
     km_status status;
     Py_BEGIN_ALLOW_THREADS
     status = km_classes_create(&made->classes, self->model, PyArray_DATA(array), (int)PyArray_DIM(array, 0), &err);
@@ -401,7 +415,10 @@ static PyObject *model_evaluate(PyObject *object, PyObject *args, PyObject *kwar
         Py_DECREF(result);
         return NULL;
     }
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0) {
+        Py_DECREF(result);
+        return NULL;
+    }
     km_status status;
     Py_BEGIN_ALLOW_THREADS
     status = km_model_evaluate(self->model, &outputs, &batch, asked != NULL ? asked->classes : NULL, threads, &err);
@@ -427,7 +444,10 @@ static PyObject *model_project_text(PyObject *object, PyObject *report)
     PyObject *text = km_binding_zeros(2, out, KM_NPY_REAL);
     if (text == NULL)
         return NULL;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0) {
+        Py_DECREF(text);
+        return NULL;
+    }
     km_status status = km_model_project_text(self->model, PyArray_DATA((PyArrayObject *)text), PyArray_DATA(array),
                                              (int)out[0], &err);
     km_binding_model_release(self);
@@ -450,7 +470,8 @@ static PyObject *model_losses(PyObject *object, PyObject *args, PyObject *kwargs
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &dict, &threads) ||
         km_binding_batch(dict, &batch, km_model_config(self->model), 1) < 0)
         return NULL;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0)
+        return NULL;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
     status = km_model_losses(self->model, &losses, &batch, threads, &err);
@@ -491,7 +512,8 @@ static PyObject *model_loss_and_gradients(PyObject *object, PyObject *args, PyOb
         return NULL;
     step.threads = threads;
     step.step = number;
-    km_binding_model_acquire(self);
+    if (km_binding_model_acquire(self) < 0)
+        return NULL;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
     status = km_model_gradients(self->model, &losses, &batch, &step, &err);
@@ -580,7 +602,8 @@ static PyObject *optimiser_step(PyObject *object, PyObject *args, PyObject *kwar
     step.threads = threads;
     step.update_statistics = 1;
     step.step = (uint32_t)self->optimiser.step;
-    km_binding_model_acquire(model);
+    if (km_binding_model_acquire(model) < 0)
+        return NULL;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
     status = km_model_gradients(model->model, &losses, &batch, &step, &err);

@@ -12,6 +12,7 @@
 typedef struct km_binding_lock {
     PyThread_type_lock lock;
     unsigned long owner;
+    long process;               /* that last took it: after a fork a lock that is taken stays taken */
     int depth;
 } km_binding_lock;
 
@@ -21,7 +22,8 @@ typedef struct km_binding_model {
     km_binding_lock lock;
 } km_binding_model;
 
-void km_binding_model_acquire(km_binding_model *self);
+/* 0, or -1 with RuntimeError set: another thread held it when this process was forked, and will not give it back. */
+int km_binding_model_acquire(km_binding_model *self);
 void km_binding_model_release(km_binding_model *self);
 
 /* object as a Model, or NULL with TypeError set. module is the extension module. */

@@ -24,6 +24,12 @@ KM_NOUNS(X)
 
 static int execute(PyObject *module)
 {
+    /* Hooks of long calls come back through PyGILState_Ensure, which knows the main interpreter only. */
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "kmerl runs in the main interpreter only, not in sub-interpreters: use "
+                                           "threads or processes");
+        return -1;
+    }
     if (_import_array() < 0)
         return -1;
 #define X(noun)                                 \
@@ -34,7 +40,13 @@ static int execute(PyObject *module)
     return 0;
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)execute}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)execute},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
 
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,

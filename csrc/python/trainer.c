@@ -128,7 +128,8 @@ static PyObject *trainer_run(PyObject *object, PyObject *args, PyObject *kwargs)
     km_error err;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LO", names, &until, &hook))
         return NULL;
-    km_binding_model_acquire(model);
+    if (km_binding_model_acquire(model) < 0)
+        return NULL;
     self->hook = hook;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
