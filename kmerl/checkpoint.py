@@ -12,7 +12,7 @@ from . import safetensors
 from .config import Config
 from .leads import LEADS
 
-__all__ = ["Checkpoint", "Head", "Names"]
+__all__ = ["Checkpoint", "Head", "Names", "folded"]
 
 FORMAT = "kmerl checkpoint 1"
 _REAL = "float32"
@@ -35,6 +35,16 @@ class Names:
     texts: list[str]
     query: np.ndarray
     contrast: np.ndarray | None
+
+
+    def answered(self, vocabulary=None):
+        """Every text that needs no text encoder: these, and the names and synonyms of the vocabulary, each once
+        whatever its case."""
+        known = {folded(text): text for text in self.texts}
+        for entity in vocabulary or ():
+            for text in (entity, *vocabulary[entity].synonyms):
+                known.setdefault(folded(text), text)
+        return list(known.values())
 
 
 @dataclass
@@ -187,6 +197,11 @@ class Checkpoint:
                    {name: tensors[name] for name in statistics}, names,
                    metadata.get("vocabulary"), metadata.get("text_encoder"), training, moments,
                    metadata.get("library", ""), head)
+
+
+def folded(text):
+    """What texts are compared by: case and runs of spaces make no difference."""
+    return " ".join(text.casefold().split())
 
 
 def _half(name, array):

@@ -130,8 +130,11 @@ def _run(path):
 
 def _checkpoint(path):
     from kmerl.checkpoint import Checkpoint
+    from kmerl.vocabulary import Vocabulary
 
     checkpoint = Checkpoint.read(path)
+    vocabulary = None if checkpoint.vocabulary is None else Vocabulary.from_json(checkpoint.vocabulary)
+    names = checkpoint.names.answered(vocabulary) if checkpoint.names else []
     config = checkpoint.config
     count = sum(array.size for array in checkpoint.parameters.values())
     lines = [
@@ -142,7 +145,7 @@ def _checkpoint(path):
         f"{config.seconds:g} s at {config.fs:g} Hz in segments of {config.segment_samples} samples",
         f"normalisation {config.normalisation}, over {config.normalisation_scope} leads",
         f"text encoder {checkpoint.text_encoder or 'unknown'}, {config.text_width} wide",
-        f"answers {len(checkpoint.names.texts) if checkpoint.names else 0:,} names without a text encoder",
+        f"answers {len(names):,} names without a text encoder",
         *(
             f"{name.replace('_', ' ')}: {value}"
             for name, value in checkpoint.training.items()

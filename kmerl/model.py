@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _kmerl, shipped
 from .batch import Batch, _natural, sample_windows
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, folded
 from .config import PRESETS, Config
 from .leads import LEADS
 from .record import iter_records
@@ -403,7 +403,7 @@ class KMERL:
         self._encoder_id = encoder_id
         self._rows = {}
         for row, text in enumerate(names.texts if names is not None else ()):
-            self._rows.setdefault(_fold(text), row)
+            self._rows.setdefault(folded(text), row)
 
     # ---- answers -----------------------------------------------------------------------------------------------
 
@@ -590,13 +590,13 @@ class KMERL:
         for text in texts:
             # A synonym is answered as its entity: training knew the entity by its canonical name.
             known = self.vocabulary_ is not None and text in self.vocabulary_
-            canonical.append(_fold(self.vocabulary_[text].name if known else text))
+            canonical.append(folded(self.vocabulary_[text].name if known else text))
         unknown = list(dict.fromkeys(t for t, name in zip(texts, canonical, strict=True) if name not in self._rows))
         if unknown and self._encoder is None:
             raise ValueError(self._unknown_classes(unknown))
         pooling = self.config_.query_pooling if side == "query" else self.config_.report_pooling
         embedded = self._encoder.embed(unknown, pooling) if unknown else []
-        made = dict(zip((_fold(t) for t in unknown), embedded, strict=True))
+        made = dict(zip((folded(t) for t in unknown), embedded, strict=True))
         distinct = list(dict.fromkeys(canonical))
         table = (self._names.query if side == "query" else self._names.contrast) if self._names is not None else None
         rows = [made[name] if name in made else table[self._rows[name]] for name in distinct]
@@ -604,7 +604,7 @@ class KMERL:
         return np.ascontiguousarray(rows, dtype=_REAL), [place[name] for name in canonical]
 
     def _unknown_classes(self, unknown):
-        known = self._names.texts if self._names is not None else []
+        known = self._names.answered(self.vocabulary_) if self._names is not None else []
         near = difflib.get_close_matches(unknown[0].lower(), known, n=3, cutoff=0.6)
         return (
             f"classes: this model does not know {', '.join(map(repr, unknown[:5]))}"
@@ -789,8 +789,4 @@ def _lead_names(sets):
     """Names of the leads in any of the sets (bit i is canonical lead i)."""
     together = int(np.bitwise_or.reduce(sets)) if len(sets) else 0
     return [name for i, name in enumerate(LEADS) if together >> i & 1]
-
-
-def _fold(text):
-    return " ".join(text.casefold().split())
 

@@ -9,6 +9,7 @@ from small import TINY, make_store
 
 import kmerl
 from kmerl import shipped
+from kmerl.checkpoint import folded
 from kmerl.cli import main as kmerl_command
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -52,6 +53,17 @@ def test_by_name(installed, trained, monkeypatch, tmp_path):
     record = kmerl.sample_records()[0]
     np.testing.assert_allclose(small.predict_proba(record, list(small.vocabulary_)),
                                model.predict_proba(record, list(small.vocabulary_)), atol=2e-3)
+
+
+def test_synonyms_take_no_space_and_are_answered(installed, trained):
+    small, model, record = kmerl.load_model("kmerl-small"), kmerl.load_model(trained), kmerl.sample_records()[0]
+    assert len(small._names.texts) < len(model._names.texts)
+    texts = model._names.texts
+    assert set(map(folded, small._names.answered(small.vocabulary_))) == set(map(folded, texts))
+    asked = [text for text in texts if text.strip()]
+    for method in ("query", "cosine"):
+        np.testing.assert_allclose(small.predict_proba(record, asked, method=method),
+                                   model.predict_proba(record, asked, method=method), atol=2e-3)
 
 
 @pytest.mark.parametrize("damage", [

@@ -12,6 +12,7 @@ import sys
 
 import kmerl
 from kmerl import shipped
+from kmerl.checkpoint import Checkpoint, Names, folded
 from kmerl.durable import writing
 
 LARGEST = 16_000_000    # bytes
@@ -29,12 +30,15 @@ def main(argv=None):
 
 def install(checkpoint, name, about):
     """Writes the file, checks it, and then names it in the manifest."""
-    model = kmerl.load_model(checkpoint)
-    if model.vocabulary_ is None:
+    held = Checkpoint.read(checkpoint)
+    if held.vocabulary is None or held.names is None:
         raise ValueError(f"{checkpoint} has no vocabulary: it answers no name")
+    held.names = without_synonyms(held.names, kmerl.Vocabulary.from_json(held.vocabulary))
+    held.moments = None
     shipped.FOLDER.mkdir(exist_ok=True)
     path = shipped.FOLDER / f"{name}.safetensors"
-    model.save(path, dtype="float16")
+    held.write(path, "float16")
+    kmerl.load_model(path)
     data = path.read_bytes()
     if len(data) > LARGEST:
         path.unlink()
@@ -46,6 +50,14 @@ def install(checkpoint, name, about):
     with writing(manifest) as file:
         file.write((json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
     print(f"{path}: {len(data):,} bytes; kmerl.load_model({name!r})")
+
+
+def without_synonyms(names, vocabulary):
+    """The names without those that the vocabulary answers as their entity: nothing ever reads their vectors."""
+    rows = [row for row, text in enumerate(names.texts) if text not in vocabulary
+            or folded(vocabulary[text].name) == folded(text)]
+    contrast = None if names.contrast is None else names.contrast[rows]
+    return Names([names.texts[row] for row in rows], names.query[rows], contrast)
 
 
 if __name__ == "__main__":
