@@ -19,7 +19,7 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench bench-all model \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench bench-all model model-installed \
         lint format \
         sdist wheel ci clean distclean
 
@@ -64,8 +64,12 @@ bench-all: $(VENV)/parity $(VENV)/built ## every benchmark there is
 DATA  ?= $(wildcard ../shared/data)
 MODEL ?= build/model
 model: $(VENV)/built    ## train kmerl-tiny on simulated ECGs (hours; goes on where it stopped), DATA=FOLDER to measure on
-	$(BIN)/python tools/train_model.py $(MODEL) $(if $(DATA),--data $(DATA)) --figure docs/figures/kmerl_tiny_curve.png
-	$(BIN)/python tools/install_model.py $(MODEL)/chosen.safetensors kmerl-tiny
+	$(BIN)/python tools/train_model.py $(MODEL) $(if $(DATA),--data $(DATA))
+	$(MAKE) model-installed
+
+model-installed: $(VENV)/built ## put the trained model of MODEL=FOLDER into the package, measure it, write its card
+	$(BIN)/python tools/install_model.py $(MODEL)/chosen.safetensors
+	$(if $(DATA),$(BIN)/python tools/model_card.py $(MODEL) --data $(DATA))
 
 lint: $(VENV)/lint      ## check the Python style
 	$(BIN)/ruff check .

@@ -60,6 +60,22 @@ def test_the_whole_demo(small, capsys, tmp_path):
     assert again.split("\n\n")[1:-2] == out.split("\n\n")[1:-2]
 
 
+def test_first_the_model_that_comes_with_kmerl(small, capsys, monkeypatch):
+    simulator = kmerl.Simulator(epoch_size=8, validation_size=0)
+    model = kmerl.KMERL(**{**demo.CONFIG, "batch_size": 8}).fit(simulator, max_steps=1, progress=False)
+    monkeypatch.setattr(kmerl, "list_models", lambda: ["kmerl-tiny"])
+    monkeypatch.setattr(kmerl, "load_model", {"kmerl-tiny": model}.get)
+    monkeypatch.setattr(demo, "_questions", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert demo.main(["--quiet", "--epochs", "1"]) == 130
+    first, second = capsys.readouterr().out.split("A model of one's own")
+    rows = re.findall(r"^  (12 leads|lead I|lead II) +(0\.\d+) \((0\.\d+)-(0\.\d+)\)$", first, re.M)
+    assert [row[0] for row in rows] == ["12 leads", "lead I", "lead II"]
+    dataset = kmerl.sample_dataset()
+    p = model.predict_proba([record.select(["I"]) for record in dataset], dataset.classes)
+    assert rows[1][1] == f"{kmerl.metrics.roc_auc_score(dataset.labels, p):.3f}"
+    assert "00330_hr" in first and "report" in first and "steps, loss" in second
+
+
 def test_without_matplotlib_it_says_so(small, capsys, monkeypatch):
     def absent(*_, **__):
         raise ImportError("plot_ecg needs matplotlib: pip install matplotlib")

@@ -9,7 +9,7 @@ Settings are in tools/train_model.json. RUN holds what `KMERL.fit` keeps there, 
   the last epoch's too; without averaging of these alone);
 - chosen.safetensors: the weights with the highest mean AUC so far; without development recordings the latest
   averaged ones;
-- curve.png.
+- settings.json, as they were; curve.png.
 
 It may be stopped at any moment; the same command goes on. Nothing is ever trained on a real recording, but choosing
 among epochs by the development recordings makes the AUC on these a little too good.
@@ -38,7 +38,6 @@ def main(argv=None):
     parser.add_argument("run", help="folder of the run; the same command goes on")
     parser.add_argument("--settings", metavar="JSON", default=SETTINGS, help="default: %(default)s")
     parser.add_argument("--data", metavar="FOLDER", help="development recordings: its folders ptbxl and cpsc2018")
-    parser.add_argument("--figure", metavar="PNG", help="the curve's picture (default: RUN/curve.png)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     arguments = parser.parse_args(argv)
     settings = read_settings(arguments.settings)
@@ -48,7 +47,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on from what {arguments.run} holds", file=sys.stderr)
         return 130
-    plot(read_curve(arguments.run), arguments.figure or os.path.join(arguments.run, "curve.png"))
+    plot(read_curve(arguments.run), os.path.join(arguments.run, "curve.png"))
     return 0
 
 
@@ -112,6 +111,8 @@ def train(run, settings, sources, progress=True):
     model = kmerl.KMERL(**settings["model"])
     steps, epochs = -(-simulator.epoch_size // model.batch_size), model.epochs
     made_folder(run)
+    with writing(os.path.join(run, "settings.json")) as file:
+        file.write((json.dumps(settings, indent=1) + "\n").encode())
     curve = read_curve(run)
     for epoch in range(len(curve) + 1, epochs + 1):
         begun = time.monotonic()
