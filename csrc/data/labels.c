@@ -4,15 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+enum { CACHE = 16, REMEMBERED = 1 << 3, MEMORY = 1 << 12 };     /* quick to make, soon full */
+#else
+enum {
+    CACHE = 4096,           /* recently seen word forms; a power of two                  */
+    REMEMBERED = 1 << 15,   /* sentences read lately; a power of two                     */
+    MEMORY = 4 << 20        /* bytes for them                                            */
+};
+#endif
+
 enum {
     REACH = 4,              /* unknown words a negation or hedge looks across            */
     REACH_EITHER = 1,       /* and one that may stand on both sides, before it turns left */
     LONGEST = 400,          /* tokens of a sentence; more are read as several            */
     LINK = 2,               /* unknown words between two members of a list               */
-    CACHE = 4096,           /* recently seen word forms; a power of two                  */
     CACHE_LETTERS = 23,
-    REMEMBERED = 1 << 15,   /* sentences read lately; a power of two                     */
-    MEMORY = 4 << 20,       /* bytes for them                                            */
     ROOM = 192,             /* matches one token can begin                               */
     LISTS = 12              /* members of word lists a token begins, on average          */
 };

@@ -181,12 +181,15 @@ static km_status respelled_put(km_lexicon *lexicon, const char *letters, int len
     return map_put(&lexicon->respelled, key, before == 0 ? id : -1, err);
 }
 
+/* A word is there wholly or, where memory runs out, not at all: *id and the lexicon are as before then. */
 static km_status word_id(km_lexicon *lexicon, const char *letters, int length, bool exact, int32_t *id, km_error *err)
 {
     uint64_t key = hash(letters, length, exact);
-    *id = map_get(&lexicon->ids, key, 0);
-    if (*id != 0)
+    int32_t known = map_get(&lexicon->ids, key, 0);
+    if (known != 0) {
+        *id = known;
         return KM_OK;
+    }
     if (lexicon->words >= lexicon->words_capacity) {
         int32_t capacity = lexicon->words_capacity == 0 ? 1024 : 2 * lexicon->words_capacity;
         char **stem = realloc(lexicon->stem, (size_t)capacity * sizeof *stem);
@@ -207,10 +210,15 @@ static km_status word_id(km_lexicon *lexicon, const char *letters, int length, b
         memcpy(copy, letters, (size_t)length);
         copy[length] = 0;
     }
+    km_status status = map_put(&lexicon->ids, key, lexicon->words, err);
+    if (status != KM_OK) {
+        free(copy);
+        return status;
+    }
     *id = lexicon->words++;
     lexicon->stem[*id] = copy;
     lexicon->flags[*id] = 0;
-    return map_put(&lexicon->ids, key, *id, err);
+    return KM_OK;
 memory:
     return km_error_set(err, KM_MEMORY, "out of memory: a lexicon of %d words", (int)lexicon->words);
 }
@@ -385,10 +393,13 @@ static km_status step(km_lexicon *lexicon, int32_t *at, int32_t id, bool context
     int32_t to = map_get(&lexicon->edges, key, 0);
     if (to == 0) {
         km_status status = node_create(lexicon, &to, err);
-        if (status == KM_OK)
-            status = map_put(&lexicon->edges, key, to, err);
         if (status != KM_OK)
             return status;
+        status = map_put(&lexicon->edges, key, to, err);
+        if (status != KM_OK) {
+            lexicon->node_count--;
+            return status;
+        }
         node *from = &lexicon->nodes[*at];
         from->marks |= id < FIRST_WORD;
         from->context |= context;

@@ -27,7 +27,7 @@ km_status km_simulate_scratch_create(km_simulate_scratch **scratch, int64_t samp
     if (s == NULL || s->rows == NULL) {
         free(s);
         *scratch = NULL;
-        return km_error_set(err, KM_MEMORY, "no memory for a simulated recording of %lld samples", (long long)samples);
+        return km_error_set(err, KM_MEMORY, "out of memory: a simulated recording of %lld samples", (long long)samples);
     }
     *scratch = s;
     return KM_OK;
@@ -256,7 +256,7 @@ km_status km_simulate_records(float *signal, uint8_t *found, float *measure, cha
         threads = count > 0 ? count : 1;
     km_simulate_scratch **scratch = calloc((size_t)threads, sizeof *scratch);
     if (scratch == NULL)
-        return km_error_set(err, KM_MEMORY, "no memory for %d threads", threads);
+        return km_error_set(err, KM_MEMORY, "out of memory: %d threads", threads);
     for (int i = 0; i < threads && status == KM_OK; i++)
         status = km_simulate_scratch_create(&scratch[i], settings->samples, err);
     if (status == KM_OK) {
