@@ -295,6 +295,13 @@ def test_bad_criteria_are_named(condition, message):
         ({"seed": 1.5}, TypeError, "seed"),
         ({"fs": 20}, ValueError, "fs must be 50 to 2000 Hz"),
         ({"fs": "fast"}, TypeError, "fs"),
+        ({"fs": -500}, ValueError, "fs must be 50 to 2000 Hz, got -500"),
+        ({"seconds": -10}, ValueError, "seconds must be 1 to 300 s, got -10"),
+        ({"prevalence": {"atrial fibrillation": float("inf")}}, ValueError, "0 to 1, got inf"),
+        ({"prevalence": {"atrial fibrillation": None}}, TypeError, "must be a number"),
+        ({"findings": ["atrial fibrillation", "atrial flutter"]}, ValueError, "cannot be in the same recording"),
+        ({"findings": ["prolonged QT interval", "short QT interval"]}, ValueError, "cannot be"),
+        ({"findings": ["sinus tachycardia", "sinus bradycardia"]}, ValueError, "cannot be"),
         ({"seconds": 0}, ValueError, "seconds"),
         ({"seconds": 1e9}, ValueError, "seconds"),
         ({"noise": -1}, ValueError, "noise"),
@@ -307,6 +314,14 @@ def test_bad_criteria_are_named(condition, message):
 def test_bad_settings(change, error, message):
     with pytest.raises(error, match=message):
         Simulator(**change)
+
+
+@pytest.mark.parametrize("rhythm", ["sinus tachycardia", "supraventricular tachycardia", "atrial fibrillation"])
+def test_no_qt_is_longer_than_its_rr(rhythm):
+    """However fast, and however long QT was asked for: the rule is QT <= 0.92 RR."""
+    measured = Simulator(seed=5, findings=[rhythm, "prolonged QT interval"]).measurements(range(40))
+    assert (measured["rate"] > 0).all() and (measured["qt"] > 0).all()
+    assert (measured["qt"] < 60000 / measured["rate"]).all()
 
 
 @pytest.mark.parametrize(
