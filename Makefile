@@ -19,7 +19,7 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-install check-install-all bench bench-all model model-installed \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-long check-install check-install-all bench bench-all model model-installed \
         lint format \
         sdist wheel ci clean distclean
 
@@ -45,6 +45,9 @@ test-valgrind: $(VENV)/built ## the C tests under valgrind
 
 fuzz:                   ## libFuzzer on everything that parses in C, SECONDS=300 in all (needs clang)
 	bash tests/fuzz/run $(or $(SECONDS),300)
+
+check-long: $(VENV)/built ## everything that tries to break kmerl (docs/reliability.md), BUDGET=60 minutes
+	bash tests/reliability/run $(or $(BUDGET),60) $(BIN)/python
 
 test-parity: $(VENV)/parity $(VENV)/built ## compare with PyTorch and friends (downloads them into .venv)
 	KMERL_PARITY=1 $(BIN)/python -m pytest -q tests/parity $(ARGS)

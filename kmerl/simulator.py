@@ -260,7 +260,9 @@ class Simulator:
                 "findings fixes what every recording shows, prevalence how often: give one of them"
             )
         self.prevalence = dict(self._table.prevalence)
-        for name, value in (prevalence or {}).items():
+        if prevalence is not None and not hasattr(prevalence, "items"):
+            raise TypeError(f"prevalence must be a mapping of findings to numbers, got {type(prevalence).__name__}")
+        for name, value in (prevalence if prevalence is not None else {}).items():
             self.prevalence[self._mechanism(name, "prevalence")] = _number(
                 f"prevalence[{name!r}]", value, 0, 1, ""
             )
