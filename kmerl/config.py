@@ -164,7 +164,8 @@ class Config:
         How a batch is cut up for summing gradients: part of what is computed, to the last bit, on any
         number of threads.
     memory_mb : int
-        Activations kept between the sweeps in MB; what does not fit is computed again (ResNet-18 keeps 9 of 20 MB a
+        A training step's place in MB: each thread's, each lane's gradients, and at least half of it for activations
+        kept between the sweeps; what does not fit is computed again (ResNet-18 counts the kept alone: 9 of 20 MB a
         recording in any case). Changes no bit.
     """
 

@@ -304,8 +304,12 @@ static km_status prepare_spans(km_model *m, const km_batch *batch, int threads, 
     if (status != KM_OK)
         return status;
 
-    /* Keep the first spans' activations, as many as the budget holds. */
+    /* Keep the first spans' activations, as many as the budget holds beside the workers' and the lanes' place; half of
+     * the budget is for them in any case. */
+    size_t lanes = (size_t)(m->span_count < c->lanes ? m->span_count : c->lanes);
     size_t budget = (size_t)c->memory_mb << 20, used = 0;
+    size_t others = (size_t)threads * m->workers[0].arena.capacity + lanes * m->layout.size * sizeof(km_real);
+    budget -= others < budget / 2 ? others : budget / 2;
     int keep = 0;
     for (; keep < m->span_count; keep++) {
         const span *s = &m->spans[keep];
