@@ -27,7 +27,7 @@ def start(folder, paths):
 
 def ended(child):
     """Lines that were still to be read; AssertionError where something that the child started outlives it."""
-    output, errors = child.communicate(timeout=120)
+    output, errors = child.communicate(timeout=600)
     for _ in range(100):
         try:
             os.killpg(child.pid, 0)
