@@ -19,7 +19,7 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-parity fuzz check-long check-install check-install-all bench bench-all model model-installed \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-races test-parity fuzz check-long check-install check-install-all bench bench-all model model-installed \
         lint format \
         sdist wheel ci clean distclean
 
@@ -42,6 +42,9 @@ test-sanitize: $(VENV)/built ## the C tests under AddressSanitizer and Undefined
 
 test-valgrind: $(VENV)/built ## the C tests under valgrind
 	KMERL_BLAS=builtin $(BIN)/python setup.py -q test_c --valgrind
+
+test-races: $(VENV)/built ## the C tests under ThreadSanitizer
+	KMERL_BLAS=builtin $(BIN)/python setup.py -q test_c --races
 
 fuzz:                   ## libFuzzer on everything that parses in C, SECONDS=300 in all (needs clang)
 	bash tests/fuzz/run $(or $(SECONDS),300)

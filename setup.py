@@ -8,8 +8,8 @@ Environment variables (an unknown value is an error):
     KMERL_WERROR    1: warnings are errors (the project's own builds), 0 (default)
     KMERL_BASELINE  1: one version of the vector loops, for any processor; 0 (default): several, chosen at run time
 
-Commands of its own: ``python setup.py test_c [--sanitize] [--valgrind] [--only NAME]`` builds and runs tests/c
-and the fuzz targets of tests/fuzz on their corpus.
+Commands of its own: ``python setup.py test_c [--sanitize | --races | --valgrind] [--only NAME]`` builds and runs
+tests/c and the fuzz targets of tests/fuzz on their corpus.
 """
 
 import glob
@@ -42,6 +42,7 @@ CFLAGS = ["-std=c11", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-tra
           "-ffp-contract=off", "-Wall", "-Wextra"]
 ALLOCATORS = ["-Wl," + ",".join(f"--wrap={name}" for name in ("malloc", "calloc", "realloc", "aligned_alloc", "free"))]
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+RACES = ["-O1", "-g", "-fsanitize=thread"]
 
 
 def option(name, default, allowed):
@@ -67,7 +68,7 @@ BASELINE = option("KMERL_BASELINE", "0", ("0", "1"))
 class Toolchain:
     """What the compiler can do and what it gets: found by trying, kept for the whole build."""
 
-    def __init__(self, compiler, sanitize=False):
+    def __init__(self, compiler, sanitize=None):
         if compiler.compiler_type != "unix":
             raise SetupError(f"kmerl builds with gcc or clang, not with {compiler.compiler_type!r}")
         self.cc = list(compiler.compiler_so)
@@ -79,12 +80,12 @@ class Toolchain:
             self.cflags.append("-Werror")
         if REAL == "double":
             self.macros.append(("KM_DOUBLE", None))
-        if sanitize:
-            self.cflags += SANITIZE
-            self.ldflags += SANITIZE
+        if sanitize is not None:
+            self.cflags += sanitize
+            self.ldflags += sanitize
         self._openmp()
         # Resolvers of multi-versioned functions run before a sanitizer is ready.
-        if BASELINE == "1" or sanitize or not self.can_build(CLONES):
+        if BASELINE == "1" or sanitize is not None or not self.can_build(CLONES):
             self.macros.append(("KM_BASELINE", None))
         self._blas()
 
@@ -102,7 +103,7 @@ class Toolchain:
 
     def _openmp(self):
         self.openmp = False
-        if OPENMP == "0":
+        if OPENMP == "0" or self.sanitize is RACES:      # csrc/core/threads.c has threads of its own then
             return
         candidates = [(["-fopenmp"], ["-fopenmp"])]
         if MACOS:
@@ -148,7 +149,8 @@ class Toolchain:
         """Names the folder of object files: objects of another configuration are never reused."""
         parts = [REAL, BLAS, "openmp" if self.openmp else "serial"]
         parts += ["werror"] * (WERROR == "1") + ["baseline"] * (("KM_BASELINE", None) in self.macros)
-        return "-".join(parts + ["sanitize"] * self.sanitize)
+        parts += ["sanitize"] * (self.sanitize is SANITIZE) + ["races"] * (self.sanitize is RACES)
+        return "-".join(parts)
 
 
 # Loops compiled for several processors: not every C library can choose at run time.
@@ -297,19 +299,21 @@ class TestC(Command):
     description = "build and run the C tests"
     user_options = [
         ("sanitize", None, "with AddressSanitizer and UndefinedBehaviorSanitizer"),
+        ("races", None, "with ThreadSanitizer, without the fuzz targets and the tests of allocations and forks"),
         ("valgrind", None, "run under valgrind"),
         ("only=", None, "only the test of this name"),
     ]
-    boolean_options = ["sanitize", "valgrind"]
+    boolean_options = ["sanitize", "races", "valgrind"]
 
     def initialize_options(self):
         self.sanitize = 0
+        self.races = 0
         self.valgrind = 0
         self.only = None
 
     def finalize_options(self):
-        if self.sanitize and self.valgrind:
-            raise SetupError("test_c takes --sanitize or --valgrind, not both")
+        if bool(self.sanitize) + bool(self.races) + bool(self.valgrind) > 1:
+            raise SetupError("test_c takes one of --sanitize, --races and --valgrind")
 
     def run(self):
         compiler = self.get_finalized_command("build_ext")
@@ -318,7 +322,7 @@ class TestC(Command):
 
         compiler = new_compiler()
         customize_compiler(compiler)
-        tools = Toolchain(compiler, sanitize=bool(self.sanitize))
+        tools = Toolchain(compiler, sanitize=SANITIZE if self.sanitize else RACES if self.races else None)
         folder = os.path.join("build", "c", tools.key())
         os.makedirs(folder, exist_ok=True)
         macros = [f"-D{name}" for name, _ in tools.macros]
@@ -327,6 +331,8 @@ class TestC(Command):
         tests = sorted(glob.glob("tests/c/*.c") + glob.glob("tests/fuzz/fuzz_*.c"))
         if not LINUX:       # allocations fail by the linker's --wrap
             tests = [path for path in tests if "test_allocation" not in path]
+        if self.races:      # one thread; the C library's own allocation; a fork that ThreadSanitizer refuses to follow
+            tests = [path for path in tests if not re.search("fuzz_|allocation", path)]
         if self.only is not None:
             tests = [path for path in tests if os.path.basename(path) == self.only + ".c"]
             if not tests:
@@ -348,6 +354,8 @@ class TestC(Command):
         if tools.library is not None:
             libraries += [tools.library, "-Wl,-rpath," + os.path.dirname(tools.library)]
         failed = []
+        # An allocation that must be refused is part of the tests: ThreadSanitizer would end there.
+        environment = {**os.environ, "TSAN_OPTIONS": "allocator_may_return_null=1"} if self.races else None
         for source, program_object in zip(tests, objects[len(core):-1], strict=True):
             program = os.path.splitext(program_object)[0]
             name = os.path.basename(program)
@@ -364,7 +372,7 @@ class TestC(Command):
                 command = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
                            "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite", *command]
             try:
-                code = subprocess.run(command, timeout=600).returncode
+                code = subprocess.run(command, timeout=600, env=environment).returncode
             except OSError as error:
                 raise ExecError(f"{command[0]} cannot be run: {error}") from error
             print(f"{source}: {'passed' if code == 0 else f'FAILED (exit {code})'}", flush=True)

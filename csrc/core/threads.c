@@ -10,6 +10,11 @@
 #ifdef __linux__
 #include <sched.h>
 #endif
+/* ThreadSanitizer does not see how libgomp's threads wait for one another: under it the loop has plain threads. */
+#if defined(__SANITIZE_THREAD__)
+#define KM_WATCHED
+#include <pthread.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
@@ -89,10 +94,49 @@ int km_threads_default(void)
     return km_threads_processors();
 }
 
+#ifdef KM_WATCHED
+typedef struct watched {
+    km_task *task;
+    void *context;
+    int count, thread;
+    atomic_int *next;
+} watched;
+
+static void *watched_work(void *pointer)
+{
+    const watched *w = pointer;
+    for (int i = atomic_fetch_add(w->next, 1); i < w->count; i = atomic_fetch_add(w->next, 1))
+        w->task(w->context, i, w->thread);
+    return NULL;
+}
+
+static void watched_run(int threads, int count, km_task *task, void *context)
+{
+    atomic_int next = 0;
+    pthread_t id[64];
+    watched work[64];
+    threads = threads < 64 ? threads : 64;
+    for (int t = 0; t < threads; t++) {
+        work[t] = (watched){task, context, count, t, &next};
+        if (t > 0 && pthread_create(&id[t], NULL, watched_work, &work[t]) != 0)
+            abort();
+    }
+    watched_work(&work[0]);
+    for (int t = 1; t < threads; t++)
+        pthread_join(id[t], NULL);
+}
+#endif
+
 void km_threads_run(int threads, int count, km_task *task, void *context)
 {
     if (threads > count)
         threads = count;
+#ifdef KM_WATCHED
+    if (threads > 1) {
+        watched_run(threads, count, task, context);
+        return;
+    }
+#endif
 #ifdef _OPENMP
     if (threads > 1 && !forked) {
         pthread_once(&watching, watch_forks);
