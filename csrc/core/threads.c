@@ -115,14 +115,14 @@ static void watched_run(int threads, int count, km_task *task, void *context)
     atomic_int next = 0;
     pthread_t id[64];
     watched work[64];
-    threads = threads < 64 ? threads : 64;
-    for (int t = 0; t < threads; t++) {
-        work[t] = (watched){task, context, count, t, &next};
-        if (t > 0 && pthread_create(&id[t], NULL, watched_work, &work[t]) != 0)
-            abort();
+    int started = 1;
+    for (; started < threads && started < 64; started++) {
+        work[started] = (watched){task, context, count, started, &next};
+        if (pthread_create(&id[started], NULL, watched_work, &work[started]) != 0)
+            break;
     }
-    watched_work(&work[0]);
-    for (int t = 1; t < threads; t++)
+    watched_work(&(watched){task, context, count, 0, &next});
+    for (int t = 1; t < started; t++)
         pthread_join(id[t], NULL);
 }
 #endif
