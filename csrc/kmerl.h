@@ -24,6 +24,8 @@
 
 #include "data/leads.h"         /* names and canonical ids of leads                                    */
 #include "data/wfdb.h"          /* WFDB headers and signals from bytes                                 */
+#include "data/wfdb_file.h"     /* recordings from files to what a store keeps                         */
+#include "data/steps.h"         /* samples as a store keeps them                                       */
 #include "data/preprocess.h"    /* resampling, repair, normalisation                                   */
 #include "data/masks.h"         /* lead and segment masks                                              */
 #include "data/corpus.h"        /* recordings in memory or mapped                                      */

@@ -195,7 +195,7 @@ def _missing(path, why):
     return FileNotFoundError(errno.ENOENT, "No such file" + (f" ({why})" if why else ""), str(path))
 
 
-def _header_path(path):
+def header_path(path):
     """The header's path for a record's name, its header, or (where that is what there is) its signal file."""
     path = os.fspath(path)
     if isinstance(path, bytes):
@@ -249,7 +249,7 @@ def read_record(path, verify=True, leads=None):
     other format, signals of several rates, skewed signals and recordings in segments through `wfdb`.
     Gains and baselines are taken from the header as they stand; gain 0 or none means 200 steps per mV.
     """
-    header = _header_path(path)
+    header = header_path(path)
     folder, base = os.path.split(header)
     name = base[:-4]
     chosen = (

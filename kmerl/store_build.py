@@ -1,5 +1,6 @@
 """How a store comes into being: recordings are prepared in any order, written in the order given, and kept in
-batches.
+batches. Paths are prepared in groups by threads (`prepare_paths`); what that does not read goes to processes of its
+own, one recording at a time (`prepare`), and so does everything where the user gives an executor.
 
 A batch is kept when its samples are synced in the shard and then its rows are committed to the database.
 Whatever moment the process is killed at, what the database says was kept is there, and what lies behind it in
@@ -7,6 +8,7 @@ the shard is cut off when the next `create` goes on. Nothing depends on where ba
 store is the same to the last byte."""
 
 import collections
+import concurrent.futures
 import contextlib
 import hashlib
 import heapq
@@ -25,12 +27,15 @@ from . import _kmerl, durable
 from . import store_format as fmt
 from .leads import lead_ids
 from .progress import Progress
-from .record import Record, read_record
+from .record import Record, header_path, read_record
 from .workers import Workers
 
 BATCH = 256  # recordings, at most, until they are kept
 BATCH_SECONDS = 1.0  # the same
+KNOWN = 4096  # texts whose row is known without asking the database
 IN_FLIGHT = 64  # recordings being prepared by an executor of the user's
+GROUP = 64  # paths that are read in one call
+ROOM = 4 << 20  # samples of such a group in memory; a recording that alone is larger is read by `prepare`
 
 
 # ---- one recording -----------------------------------------------------------------------------------------
@@ -46,8 +51,12 @@ def digest(*parts):
     h = hashlib.sha256()
     for part in parts:
         part = memoryview(part).cast("B") if not isinstance(part, bytes) else part
-        h.update(len(part).to_bytes(8, "little"))
-        h.update(part)
+        size = len(part).to_bytes(8, "little")
+        if len(part) < 512:
+            h.update(size + part)
+        else:
+            h.update(size)
+            h.update(part)
     return h.digest()[:16]
 
 
@@ -59,37 +68,14 @@ def pack(record, seconds):
     """What the store keeps of a recording: its first `seconds` at 500 Hz, the leads there are in canonical
     order, int16 in steps of 1 uV. ValueError where nothing is left to keep."""
     signal = first_seconds(np.asarray(record.signal, dtype=np.float32), float(record.fs), seconds)
-    ids = lead_ids(record.leads)
-    samples = signal.shape[1]
-    if samples < fmt.SHORTEST:
-        raise ValueError(
-            f"the recording is {samples / fmt.FS:g} s long, too short for one segment of "
-            f"{fmt.SHORTEST / fmt.FS:g} s"
-        )
-    if samples > np.iinfo(np.int32).max:
-        raise ValueError(f"the recording has {samples:,} samples a lead at 500 Hz, more than 2^31 - 1")
-
-    there = np.isfinite(signal)
-    steps = np.rint(np.where(there, signal, 0) * np.float32(fmt.STEPS_PER_MV))
-    outside = np.abs(steps) > fmt.LARGEST
-    data = np.clip(steps, -fmt.LARGEST, fmt.LARGEST).astype(np.int16)
-    low = np.where(there, data, fmt.LARGEST).min(axis=1)
-    high = np.where(there, data, -fmt.LARGEST).max(axis=1)
-    gone = high <= low + 1  # flat (one step is rounding), or nothing there: of no use in any window
-    window = there[:, : fmt.WINDOW]  # what training sees
-    if (gone | (np.count_nonzero(window, axis=1) < 0.8 * window.shape[1])).all():
-        raise ValueError(
-            f"no lead is left: all {len(ids)} are flat or have more than 20 % of samples missing"
-        )
-    data[~there] = fmt.MISSING
-    kept = sorted((i for i in range(len(ids)) if not gone[i]), key=lambda i: ids[i])
-    data = np.ascontiguousarray(data[kept])
+    signal, ids = np.ascontiguousarray(signal), lead_ids(record.leads)
+    data, kept, dropped, missing, clipped = _kmerl.pack(signal, np.array(ids, np.int32))
     return {
-        "leads": sum(1 << ids[i] for i in kept),
-        "dropped": sum(1 << ids[i] for i in range(len(ids)) if gone[i]),
-        "samples": samples,
-        "missing": int(np.count_nonzero(~there[kept])),
-        "clipped": int(np.count_nonzero(outside[kept] & there[kept])),
+        "leads": kept,
+        "dropped": dropped,
+        "samples": signal.shape[1],
+        "missing": missing,
+        "clipped": clipped,
         "data": data.astype("<i2", copy=False),
         "digest": digest(data.astype("<i2", copy=False)),
     }
@@ -115,11 +101,48 @@ def prepare(task):
             name=record.name,
             report=record.report,
             patient=checked_patient(record.patient, "patient"),
-            comments="\n".join(" ".join(str(line).split()) for line in record.comments or ()),
+            comments=joined(record.comments),
             **pack(record, seconds),
         )
     except Exception as error:  # one bad file is listed, and the rest goes on
         return Unreadable(reason(error))
+
+
+def prepare_paths(paths, seconds, verify, spare):
+    """The same for many paths, most of the time without the interpreter: (list of Prepared, or None for those
+    that `prepare` must be asked for: what is wrong with them or not format 16), and the arrays that the samples
+    are in. `spare`: arrays to use again."""
+    headers = []
+    for path in paths:
+        try:
+            headers.append(os.fsencode(header_path(path)))
+        except ValueError:
+            headers.append(b"\0")  # no path: not found
+    prepared, used = [], []
+    while len(prepared) < len(headers):
+        try:
+            out = spare.pop()
+        except IndexError:
+            out = np.empty(ROOM, np.int16)
+        used.append(out)
+        rest = headers[len(prepared) :]
+        rows = _kmerl.wfdb_pack(rest, -1.0 if seconds is None else seconds, verify, out)
+        for header, row in zip(rest, rows, strict=False):
+            if row is None:
+                prepared.append(None)
+                continue
+            comments, leads, dropped, samples, missing, clipped, start, count = row
+            data = out[start : start + count].astype("<i2", copy=False)
+            name = os.fsdecode(os.path.basename(header)[: -len(".hea")])
+            comments = joined(comments)
+            about = (name, None, None, comments, leads, dropped, samples, missing, clipped)
+            prepared.append(Prepared(*about, data, digest(data)))
+    return prepared, used
+
+
+def joined(comments):
+    """A recording's remarks as the store keeps them: one a line."""
+    return "\n".join(" ".join(str(line).split()) for line in comments or ())
 
 
 def reason(error):
@@ -336,7 +359,9 @@ class Builder:
             last = self.db.execute("SELECT id, samples FROM shards ORDER BY id DESC LIMIT 1").fetchone()
         self.kept = self.count + self.skipped
         self.shard, self.samples = last or (0, 0)
-        self.waiting = 0
+        self.waiting = 0  # inputs since the last batch, in these rows
+        self.rows, self.skips, self.texts = [], [], []
+        self.known = {}  # digest of a text -> row of reports, of the last ones met
         self.midway = False
         self.since = time.monotonic()
         self.parameters = parameters
@@ -377,63 +402,45 @@ class Builder:
 
     # -- recordings, in order
 
-    def _begin(self):
-        if not self.waiting:
-            self.db.execute("BEGIN IMMEDIATE")
-        self.waiting += 1
-
     def skip(self, item, why):
-        with fmt.database_errors(self.path):
-            self._begin()
-            self.midway = True
-            self.db.execute(
-                "INSERT INTO skipped VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    item.position,
-                    clean(item.name),
-                    clean(why),
-                    item.patient,
-                    text_digest(item.report or ""),
-                    item.source,
-                ),
-            )
+        self.midway = True
+        report = text_digest(item.report or "")
+        self.skips.append((item.position, clean(item.name), clean(why), item.patient, report, item.source))
+        self.waiting += 1
         self.skipped += 1
         self.midway = False
 
     def add(self, item, prepared):
         size = prepared.data.size
-        with fmt.database_errors(self.path):
-            if self.samples and self.samples + size > fmt.SHARD_SAMPLES:
-                self.keep()
-                self._close_shard()
-                self.shard, self.samples = self.shard + 1, 0
-                self._open_shard()
-            self._begin()
-            self.midway = True
-            text = item.report if item.report is not None else prepared.report or ""
-            given = self.parameters["patients"] or item.patient is not None
-            patient = item.patient if given else prepared.patient
-            self.file.write(prepared.data)
-            self.db.execute(
-                "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
-                (
-                    self.count,
-                    item.position,
-                    None if prepared.name is None else clean(prepared.name),
-                    patient,
-                    self._report(text),
-                    clean(prepared.comments),
-                    prepared.leads,
-                    prepared.samples,
-                    self.shard,
-                    self.samples,
-                    prepared.missing,
-                    prepared.clipped,
-                    prepared.dropped,
-                    prepared.digest,
-                    item.source,
-                ),
+        if self.samples and self.samples + size > fmt.SHARD_SAMPLES:
+            self.keep()
+            self._close_shard()
+            self.shard, self.samples = self.shard + 1, 0
+            self._open_shard()
+        self.midway = True
+        text = item.report if item.report is not None else prepared.report or ""
+        given = self.parameters["patients"] or item.patient is not None
+        self.file.write(prepared.data)
+        self.rows.append(
+            (
+                self.count,
+                item.position,
+                None if prepared.name is None else clean(prepared.name),
+                item.patient if given else prepared.patient,
+                self._report(text),
+                clean(prepared.comments),
+                prepared.leads,
+                prepared.samples,
+                self.shard,
+                self.samples,
+                prepared.missing,
+                prepared.clipped,
+                prepared.dropped,
+                prepared.digest,
+                item.source,
             )
+        )
+        self.waiting += 1
         self.samples += size
         self.count += 1
         self.midway = False
@@ -441,12 +448,17 @@ class Builder:
     def _report(self, text):
         """Row of the report; distinct ones are numbered as they come."""
         key = text_digest(text)
-        row = self.db.execute("SELECT id FROM reports WHERE digest = ?", (key,)).fetchone()
+        row = self.known.get(key)
         if row is not None:
-            return row[0]
-        self.db.execute("INSERT INTO reports VALUES (?, ?, ?)", (self.reports, text, key))
-        self.reports += 1
-        return self.reports - 1
+            return row
+        with fmt.database_errors(self.path):
+            found = self.db.execute("SELECT id FROM reports WHERE digest = ?", (key,)).fetchone()
+        if found is None:
+            found = (self.reports,)
+            self.texts.append((self.reports, text, key))
+            self.reports += 1
+        self.known[key] = found[0]
+        return found[0]
 
     def full(self):
         return self.waiting >= BATCH or (self.waiting and time.monotonic() - self.since >= BATCH_SECONDS)
@@ -456,11 +468,21 @@ class Builder:
         broken off is given up whole."""
         if not self.waiting or self.midway:
             return 0
+        self.midway = True
         self.file.flush()
         os.fsync(self.file.fileno())
         with fmt.database_errors(self.path):
+            self.db.execute("BEGIN IMMEDIATE")
+            self.db.executemany("INSERT INTO reports VALUES (?, ?, ?)", self.texts)
+            row = "INSERT INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)"
+            self.db.executemany(row, self.rows)
+            self.db.executemany("INSERT INTO skipped VALUES (?, ?, ?, ?, ?, ?)", self.skips)
             self.db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?)", (self.shard, self.samples))
             self.db.execute("COMMIT")
+        self.rows, self.skips, self.texts = [], [], []
+        if len(self.known) >= KNOWN:
+            self.known.clear()
+        self.midway = False
         count, self.waiting = self.waiting, 0
         self.kept += count
         self.since = time.monotonic()
@@ -685,15 +707,23 @@ def common_length(records, reports, patients):
     return total
 
 
+def cores():
+    """How many processors this process may use."""
+    return _kmerl.build_info()["processors"]
+
+
 def fill(builder, items, total, executor, progress):
     """Prepares what `items` still holds, and adds it in order."""
     seconds, verify = builder.parameters["seconds"], builder.parameters["verify"]
-    own, processes, limit = None, _kmerl.build_info()["processors"], IN_FLIGHT
-    pending = collections.deque()
+    processes = cores()
+    pending = collections.deque()  # (items, what is or will be prepared of them), in order
     bar = Progress(total, "store", "recordings", show=progress, initial=builder.kept)
+    spare = []  # arrays of groups that were added
+    threads = own = None
+    if executor is None and processes > 1:
+        threads = concurrent.futures.ThreadPoolExecutor(processes)
 
-    def take():
-        item, result = pending.popleft()
+    def add(item, result):
         if hasattr(result, "result"):
             result = collect(item, result)
         if isinstance(result, Unreadable):
@@ -703,20 +733,50 @@ def fill(builder, items, total, executor, progress):
         if builder.full():
             bar.update(builder.keep(), skipped=builder.skipped)
 
+    def take():
+        nonlocal own
+        group, result = pending.popleft()
+        if isinstance(group, Item):
+            add(group, result)
+            return
+        prepared, used = result.result() if hasattr(result, "result") else result
+        others = collections.deque(i for i, one in enumerate(prepared) if one is None)
+        for i, item in enumerate(group):
+            while others and others[0] <= i + (4 * processes if threads else 0):
+                k = others.popleft()
+                task = (group[k].item, seconds, verify)
+                if threads:
+                    own = own or Workers(processes)
+                prepared[k] = own.submit(prepare, task) if own else prepare(task)
+            add(item, prepared[i])
+            prepared[i] = None
+        spare.extend(used)
+
+    def prepare_group(group):
+        given = ([item.item for item in group], seconds, verify, spare)
+        pending.append((group, threads.submit(prepare_paths, *given) if threads else prepare_paths(*given)))
+        while len(pending) > 2 * processes or (pending and not threads):
+            take()
+
     try:
+        group = []
         for item in items:
+            if executor is None and not isinstance(item.item, Record):
+                group.append(item)
+                if len(group) == GROUP:
+                    prepare_group(group)
+                    group = []
+                continue
+            if group:
+                prepare_group(group)
+                group = []
             task = (item.item, seconds, verify)
-            if executor is not None:
-                result = executor.submit(prepare, task)
-            elif isinstance(item.item, Record) or processes == 1:
-                result = prepare(task)  # cheaper here than sent to another process
-            else:
-                if own is None:
-                    own, limit = Workers(processes), 4 * processes
-                result = own.submit(prepare, task)
+            result = prepare(task) if executor is None else executor.submit(prepare, task)
             pending.append((item._replace(item=None), result))
-            while len(pending) >= limit or (pending and not hasattr(pending[0][1], "result")):
+            while len(pending) >= IN_FLIGHT or (pending and not hasattr(pending[0][1], "result")):
                 take()
+        if group:
+            prepare_group(group)
         while pending:
             take()
     finally:
@@ -729,6 +789,8 @@ def fill(builder, items, total, executor, progress):
                     result.cancel()
             if own is not None:
                 own.shutdown(cancel_futures=True)
+            if threads is not None:
+                threads.shutdown(cancel_futures=True)
 
 
 def collect(item, future):

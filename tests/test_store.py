@@ -141,6 +141,44 @@ def test_text_of_every_kind_survives(tmp_path):
     assert [r.report for r in store] == reports
 
 
+@pytest.mark.parametrize("fs", [500, 100, 360.5])
+@pytest.mark.parametrize("seconds", [10, 0.5, None])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_groups_of_paths_give_what_each_alone_gives(tmp_path, monkeypatch, fs, seconds, processes):
+    """Bit for bit, with what is damaged, of another form or too large for a group among them."""
+    monkeypatch.setattr(store_build, "cores", lambda: processes)
+    monkeypatch.setattr(store_build, "GROUP", 5)
+    monkeypatch.setattr(store_build, "ROOM", 9000)
+    records = [ecg(i, fs=fs, samples=700 + 150 * i, leads=("V1", "II", "aVR")[: 1 + i % 3]) for i in range(13)]
+    records[7].signal[0] = 1.5
+    damage = {3: "short", 6: "sum"}
+    paths = [write_wfdb(tmp_path, record, damage=damage.get(i)) for i, record in enumerate(records)]
+    paths[5] = str(paths[5]) + ".hea"
+    with open(paths[9].with_suffix(".hea"), "a") as file:
+        file.write("# Age: 60\n#  Diagnose:  \xfcber \n")
+    paths.insert(11, tmp_path / "nothing")
+    warnings.simplefilter("ignore")
+
+    class Here:
+        def submit(function, task):
+            future = concurrent.futures.Future()
+            future.set_result(function(task))
+            return future
+
+    groups = create(tmp_path / "a", paths, seconds=seconds)
+    assert len(groups) == 11 and len(groups.skipped) == 3 and groups[7].comments == ["Age: 60", "Diagnose: über"]
+    create(tmp_path / "b", paths, seconds=seconds, executor=Here)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_lead_with_nothing_in_it_is_left_out(tmp_path):
+    record = ecg(0, leads=("I", "II", "III", "V1"))
+    record.signal[0], record.signal[2] = np.nan, 50
+    store = create(tmp_path / "s", [record])
+    assert store[0].leads == ["II", "V1"]
+    assert store.describe()["missing_samples"] == store.describe()["clipped_samples"] == 0
+
+
 def test_paths_are_read_in_order(tmp_path):
     paths = [write_wfdb(tmp_path, ecg(i)) for i in range(9)]
     paths[4] = str(paths[4]) + ".hea"
@@ -760,6 +798,13 @@ def test_workers_end_with_their_parent():
 
 def test_a_worker_that_dies_costs_its_recording_only(tmp_path, monkeypatch):
     paths = [write_wfdb(tmp_path, ecg(i)) for i in range(3)]
+    for path in paths:  # in two files: what the worker processes are for
+        both = np.frombuffer(path.with_suffix(".dat").read_bytes(), "<i2").reshape(-1, 2)
+        for column, name in enumerate((f"{path.name}.dat", f"{path.name}_v.dat")):
+            (tmp_path / name).write_bytes(both[:, column].tobytes())
+        first, second, third = path.with_suffix(".hea").read_text().splitlines()
+        third = third.replace(".dat", "_v.dat")
+        path.with_suffix(".hea").write_text(f"{first}\n{second}\n{third}\n")
     (tmp_path / "sitecustomize.py").write_text("")
     deadly = tmp_path / "deadly.py"
     deadly.write_text(

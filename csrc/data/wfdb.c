@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/real.h"
 #include "data/leads.h"
 
-enum { MOST_SIGNALS = 4096 };
+enum { MOST_SIGNALS = 4096, BLOCK = 512 };
 
 /* Text: slices of the header, consumed from the left. */
 
@@ -539,6 +540,17 @@ static km_status check_matlab(const km_wfdb_signal *signal, int width, int64_t s
     return KM_OK;
 }
 
+/* x[i] = (steps[i] - baseline) * scale, NaN where a sample is missing; returns sum_i steps[i]. */
+KM_VECTOR static uint32_t convert(float *x, const int16_t *steps, int count, double baseline, double scale)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < count; i++) {
+        sum += (uint32_t)steps[i];
+        x[i] = steps[i] == INT16_MIN ? NAN : (float)((steps[i] - baseline) * scale);
+    }
+    return sum;
+}
+
 km_status km_wfdb_decode(float *x, int64_t samples, const km_wfdb *header, int signal, const unsigned char *data,
                          size_t size, int verify, km_error *err)
 {
@@ -558,13 +570,14 @@ km_status km_wfdb_decode(float *x, int64_t samples, const km_wfdb *header, int s
     }
 
     const unsigned char *p = data + start + 2 * s->column;
-    const double baseline = s->baseline;
     uint32_t sum = 0;
     scale /= s->gain;
-    for (int64_t i = 0; i < samples; i++, p += stride) {
-        int step = (int16_t)(p[0] | p[1] << 8);
-        sum += (uint32_t)step;
-        x[i] = step == INT16_MIN ? NAN : (float)((step - baseline) * scale);
+    for (int64_t from = 0; from < samples; from += BLOCK) {
+        int16_t steps[BLOCK];
+        const int count = samples - from < BLOCK ? (int)(samples - from) : BLOCK;
+        for (int i = 0; i < count; i++, p += stride)
+            steps[i] = (int16_t)(p[0] | p[1] << 8);
+        sum += convert(x + from, steps, count, s->baseline, scale);
     }
     if (verify && s->has_checksum && (uint16_t)sum != s->checksum)
         return km_error_set(err, KM_VALUE, "lead %.*s fails its checksum: the header says %d, the samples of file "

@@ -3,7 +3,8 @@
 
 #include "data/leads.h"
 #include "data/preprocess.h"
-#include "data/wfdb.h"
+#include "data/steps.h"
+#include "data/wfdb_file.h"
 
 static PyObject *names_of(const int32_t *ids, int count)
 {
@@ -319,11 +320,130 @@ static PyObject *resample(PyObject *module, PyObject *args, PyObject *keywords)
     return result;
 }
 
+PyDoc_STRVAR(pack_doc,
+"pack(signal, ids)\n--\n\n"
+"signal (leads, samples) float32 in mV at 500 Hz, ids int32 (leads): as a store keeps it,\n"
+"(int16 (kept leads, samples), leads, dropped, missing, clipped).");
+
+static PyObject *pack(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *signal_object, *ids_object;
+    if (!PyArg_ParseTuple(args, "OO:pack", &signal_object, &ids_object))
+        return NULL;
+    PyArrayObject *signal = km_binding_array(signal_object, "signal", NPY_FLOAT32, 2, NULL);
+    if (signal == NULL)
+        return NULL;
+    const npy_intp leads = PyArray_DIM(signal, 0), samples = PyArray_DIM(signal, 1);
+    PyArrayObject *ids = km_binding_array(ids_object, "ids", NPY_INT32, 1, &leads);
+    if (ids == NULL)
+        return NULL;
+    const int32_t *id = PyArray_DATA(ids);
+    uint32_t seen = 0;
+    for (npy_intp i = 0; i < leads; i++) {
+        if (id[i] < 0 || id[i] >= KM_LEADS || (seen >> id[i] & 1) != 0)
+            return PyErr_Format(PyExc_ValueError, "ids must be in 0 .. 11, none twice, got %d", (int)id[i]);
+        seen |= UINT32_C(1) << id[i];
+    }
+    npy_intp shape[2] = {leads, samples};
+    PyObject *out = PyArray_SimpleNew(2, shape, NPY_INT16);
+    if (out == NULL)
+        return NULL;
+    km_error err = {KM_OK, ""};
+    km_steps steps;
+    km_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = km_steps_pack(&steps, PyArray_DATA((PyArrayObject *)out), PyArray_DATA(signal), samples, id, (int)leads,
+                           samples, &err);
+    Py_END_ALLOW_THREADS
+    if (status != KM_OK) {
+        Py_DECREF(out);
+        return km_binding_raise(&err);
+    }
+    PyObject *kept = PySequence_GetSlice(out, 0, __builtin_popcount(steps.leads));
+    Py_DECREF(out);
+    return Py_BuildValue("(NIILL)", kept, steps.leads, steps.dropped, (long long)steps.missing,
+                         (long long)steps.clipped);
+}
+
+PyDoc_STRVAR(wfdb_pack_doc,
+"wfdb_pack(headers, seconds, verify, out)\n--\n\n"
+"Recordings of format 16 as a store keeps them, into out (int16, 1-d), without the GIL: a list with, for each of\n"
+"headers (bytes: paths), (comments, leads, dropped, samples, missing, clipped, start, count), or None where it is\n"
+"not read here (read it another way: that also says why). The list ends where out is full, but has one item at\n"
+"least. seconds: as much of the beginning, negative: all.");
+
+/* One item of wfdb_pack's list. */
+static PyObject *packed(const km_wfdb_file *file)
+{
+    if (!file->done)
+        return Py_NewRef(Py_None);
+    PyObject *comments = decoded_list(file->header.comment, file->header.comment_count);
+    if (comments == NULL)
+        return NULL;
+    const km_steps *s = &file->steps;
+    return Py_BuildValue("(NIILLLLL)", comments, s->leads, s->dropped, (long long)s->samples, (long long)s->missing,
+                         (long long)s->clipped, (long long)file->start, (long long)file->count);
+}
+
+static PyObject *wfdb_pack(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *headers, *out_object, *result = NULL;
+    double seconds;
+    int verify;
+    if (!PyArg_ParseTuple(args, "O!dpO:wfdb_pack", &PyList_Type, &headers, &seconds, &verify, &out_object))
+        return NULL;
+    PyArrayObject *out = km_binding_array(out_object, "out", NPY_INT16, 1, NULL);
+    if (out == NULL)
+        return NULL;
+    if (!PyArray_ISWRITEABLE(out)) {
+        PyErr_SetString(PyExc_ValueError, "out must be writable");
+        return NULL;
+    }
+    headers = PyList_AsTuple(headers);      /* keeps the paths alive, whatever is done to the list */
+    if (headers == NULL)
+        return NULL;
+    const Py_ssize_t count = PyTuple_GET_SIZE(headers);
+    km_wfdb_file *files = count < INT32_MAX ? PyMem_Calloc((size_t)count + 1, sizeof *files) : NULL;
+    if (files == NULL) {
+        Py_DECREF(headers);
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        char *path;
+        if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(headers, i), &path, NULL) < 0)
+            goto exit;
+        files[i].path = path;
+    }
+    int done;
+    Py_BEGIN_ALLOW_THREADS
+    done = km_wfdb_file_pack(files, (int)count, PyArray_DATA(out), PyArray_DIM(out, 0), seconds, verify);
+    Py_END_ALLOW_THREADS
+    result = PyList_New(done);
+    for (int i = 0; result != NULL && i < done; i++) {
+        PyObject *item = packed(&files[i]);
+        if (item == NULL)
+            Py_CLEAR(result);
+        else
+            PyList_SET_ITEM(result, i, item);
+    }
+
+exit:
+    for (Py_ssize_t i = 0; i < count; i++)
+        km_wfdb_file_free(&files[i]);
+    PyMem_Free(files);
+    Py_DECREF(headers);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"lead_orders", lead_orders, METH_NOARGS, "{name of an order: the twelve lead names in it}."},
     {"lead_find", lead_find, METH_O, "The canonical id of a lead name, or -1."},
     {"wfdb_read", wfdb_read, METH_VARARGS, wfdb_read_doc},
     {"wfdb_header", wfdb_header, METH_VARARGS, wfdb_header_doc},
+    {"pack", pack, METH_VARARGS, pack_doc},
+    {"wfdb_pack", wfdb_pack, METH_VARARGS, wfdb_pack_doc},
     {"resample", (PyCFunction)(void (*)(void))resample, METH_VARARGS | METH_KEYWORDS, resample_doc},
     {NULL, NULL, 0, NULL},
 };
