@@ -73,7 +73,7 @@ km_status km_steps_pack(km_steps *steps, int16_t *out, const float *x, int64_t s
         out += samples;
     }
     if (usable == 0)
-        return km_error_set(err, KM_VALUE, "no lead is left: all %d are flat or have more than 20 %% of samples missing",
-                            leads);
+        return km_error_set(err, KM_VALUE, "no lead is left: all %d are flat or have more than 20 %% of samples "
+                            "missing", leads);
     return KM_OK;
 }

@@ -102,7 +102,8 @@ static int pack_file(km_wfdb_file *file, int16_t *out, int64_t room, double seco
     /* All samples are decoded, for the checksums; of other rates the filter sees 10 samples of the slower one
      * beyond the last that is kept (SPEC 1).                                                                  */
     const double fs = file->header.fs, limit = 1099511627776.0;
-    const int64_t kept = seconds >= 0 && seconds < limit / KM_STEPS_FS ? (int64_t)rint(seconds * KM_STEPS_FS) : INT64_MAX;
+    const int cut = seconds >= 0 && seconds < limit / KM_STEPS_FS;
+    const int64_t kept = cut ? (int64_t)rint(seconds * KM_STEPS_FS) : INT64_MAX;
     samples = stride;
     if (fs == KM_STEPS_FS) {
         samples = samples < kept ? samples : kept;
