@@ -154,6 +154,9 @@ class Config:
         `decay`: ``all`` parameters or ``matrices`` only. `clip`: largest global gradient norm, 0: none.
     batch_size, epochs, seed : int
         The last partial batch of an epoch is dropped unless it is the only one.
+    weight_std : float
+        Standard deviation of the matrices' first values, a normal distribution cut at two of them (SPEC 3).
+        Small networks learn sooner from about ``1 / sqrt(width)``.
     precision : {"float32", "bf16"}
         Of the factors of matrix products in encoder and query network, in training and in answers. ``bf16``:
         rounded to bfloat16; sums, weights, softmax, norms, contrast, losses and optimiser stay float32. Fast where
@@ -221,6 +224,7 @@ class Config:
     batch_size: int = 512
     epochs: int = 50
     seed: int = 0
+    weight_std: float = 0.02
     precision: str = "float32"
     threads: int | None = None
     lanes: int = 8

@@ -60,6 +60,7 @@ DEFAULTS = dict(
     batch_size=512,
     epochs=50,
     seed=0,
+    weight_std=0.02,
     precision=0,
     lanes=8,
     span_recordings=4,

@@ -85,6 +85,7 @@ km_status km_config_check(const km_config *c, km_error *err)
     RANGE(warmup_steps, 0, 1e12);
     RANGE(batch_size, 1, 1 << 20);
     RANGE(epochs, 1, 1 << 20);
+    RANGE(weight_std, 1e-6, 1e3);
     CHOICE(precision, KM_BF16);
     RANGE(lanes, 1, KM_MAX_LANES);
     RANGE(span_recordings, 1, 4096);

@@ -125,7 +125,7 @@ void km_layout_initialize(const km_layout *layout, km_real *base, const km_confi
                 do
                     draw = km_rng_normal(&rng);
                 while (fabs(draw) > 2);
-                x[k] = (km_real)(0.02 * draw);
+                x[k] = (km_real)(config->weight_std * draw);
                 break;
             case KM_INIT_CONV:
                 x[k] = (km_real)((2 * km_rng_uniform(&rng) - 1) / sqrt((double)tensor->cols));
