@@ -293,8 +293,8 @@ def test_pretrain_passes_what_is_given_and_nothing_else(run, monkeypatch, tmp_pa
         def __init__(self, **parameters):
             given.update(parameters)
 
-        def fit(self, store, out, max_steps, progress):
-            given.update(store=store, out=out, max_steps=max_steps, progress=progress)
+        def fit(self, store, out, max_steps, nonfinite, progress):
+            given.update(store=store, out=out, max_steps=max_steps, nonfinite=nonfinite, progress=progress)
             os.mkdir(out)
             with open(os.path.join(out, "log.jsonl"), "w") as file:
                 file.write('{"step": 1, "loss": 5.5}\n{"step": 2, "loss": 5.25}\n')
@@ -310,7 +310,7 @@ def test_pretrain_passes_what_is_given_and_nothing_else(run, monkeypatch, tmp_pa
     assert given == {
         "preset": "paper", "size": "small", "epochs": 5, "batch_size": 16, "lr": 1e-3, "betas": (0.9, 0.98),
         "masked_leads": {9: 0.5, 11: 0.5}, "isolate_queries": True, "contrast_positive": False,
-        "store": "mine", "out": "run", "max_steps": 2, "progress": False,
+        "store": "mine", "out": "run", "max_steps": 2, "nonfinite": "stop", "progress": False,
     }  # fmt: skip
     assert result.code == 0
     assert result.lines == [

@@ -260,7 +260,8 @@ def test_log_fields_are_documented(tmp_path, quick):
 def test_configuration_fields_exist(name):
     """`field=value` in a text names a field of Config or an argument of a public function."""
     fields = {field.name for field in dataclasses.fields(Config)}
-    others = {"preset", "max_steps", "leads", "fs", "text_dim", "out", "min", "attention", "finding", "dtype"}
+    others = {"preset", "max_steps", "leads", "fs", "text_dim", "out", "min", "attention", "finding", "dtype",
+              "nonfinite"}
     text = re.sub(r"^```.*?^```", "", read(name), flags=re.M | re.S)
     for code in re.findall(r"`([^`\n]+)`", text):
         for word in re.findall(r"(?<![\w-])([a-z_]+)=", code):

@@ -41,7 +41,7 @@ typedef enum km_reduction { KM_REDUCE_MEAN, KM_REDUCE_SUM } km_reduction;   /* o
     REAL(dropout) INT(query_reduction) REAL(query_weight)                                                 \
     /* optimiser and run (SPEC 7) */                                                                      \
     REAL(lr) REAL(beta1) REAL(beta2) REAL(eps) REAL(weight_decay) INT(decay_all) REAL(clip)               \
-    INT(warmup_steps) INT(batch_size) INT(epochs) INT(seed) REAL(weight_std) INT(precision)                               \
+    INT(warmup_steps) INT(batch_size) INT(epochs) INT(seed) REAL(weight_std) INT(precision)             \
     /* execution: lanes and spans set the order in which gradients are summed, memory_mb nothing */        \
     INT(lanes) INT(span_recordings) INT(span_tokens) INT(memory_mb)
 
