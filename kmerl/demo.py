@@ -98,8 +98,7 @@ def _run(arguments):
     os.makedirs(out, exist_ok=True)
 
     print(f"kmerl {kmerl.__version__}")
-    if DEFAULT in kmerl.list_models():
-        _at_once(DEFAULT)
+    _at_once(DEFAULT)
 
     train, heldout = kmerl.sample_records("train"), kmerl.sample_records("heldout")
     print(

@@ -15,7 +15,6 @@ import pytest
 
 import kmerl
 from kmerl.config import Config
-from kmerl.sample import NETWORK
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs the source tree")
@@ -65,13 +64,6 @@ def quick(monkeypatch):
         return fit(self, store, out, **{**options, "max_steps": 1})
 
     monkeypatch.setattr(kmerl.KMERL, "fit", one_step)
-    if "kmerl-tiny" not in kmerl.list_models():     # until it is there a small network stands in
-        load = kmerl.load_model
-        small = kmerl.KMERL(**NETWORK, contrast_weight=0.0)
-        monkeypatch.setattr(
-            kmerl, "load_model",
-            lambda name, **o: small.fit(kmerl.Simulator(), progress=False) if name == "kmerl-tiny" else load(name, **o),
-        )
     try:
         import matplotlib
     except ImportError:

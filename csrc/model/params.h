@@ -1,8 +1,8 @@
 /* The one list of parameters. Adding a parameter is one line here: the struct, the arena layout, the
  * checkpoint's directory and the Python names follow.
  *   X(field, name, rows, cols, init, needs)   cols 0: a vector.  Expressions see `c`, a km_config.
- * init: WEIGHT truncated N(0, weight_std) at two deviations, CONV uniform within 1 / sqrt(cols), EMBED N(0, 0.02), ZERO, ONE,
- * or SCALE log(1 / temperature).
+ * init: WEIGHT truncated N(0, weight_std) at two deviations, CONV uniform within 1 / sqrt(cols),
+ * EMBED N(0, 0.02), ZERO, ONE, or SCALE log(1 / temperature).
  * kind for the decay option: WEIGHT and CONV decay always; EMBED, ZERO, ONE, SCALE not under decay="matrices".
  * needs: the parameter exists only where this holds.                                                     */
 #ifndef KM_PARAMS_H
