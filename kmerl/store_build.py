@@ -210,14 +210,15 @@ def checked_report(text, where):
     if text is None:
         return None
     if not isinstance(text, str):
-        hint = "; a missing report is an empty text or None" if isinstance(text, float) else ""
-        raise TypeError(
-            f"{where} is a {type(text).__name__} ({text!r:.40}), expected the report's text{hint}"
-        )
+        # What came is not shown: bytes or a list may hold a report, which is a patient's.
+        came, hint = type(text).__name__, ""
+        if isinstance(text, float):
+            came, hint = f"float ({text})", "; a missing report is an empty text or None"
+        raise TypeError(f"{where} is a {came}, expected the report's text{hint}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{where} is not valid text: {error}") from None
+        raise ValueError(f"{where} is not valid text: {error.reason} at character {error.start}") from None
     return str(text)
 
 

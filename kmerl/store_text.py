@@ -229,8 +229,22 @@ def names_to_embed(vocabulary, encoder):
     return list(dict.fromkeys(names + more))
 
 
-def vectors(encoder, texts, pooling):
-    """(n, width) float32, checked."""
+def vectors(encoder, texts, pooling, first_report=None):
+    """(n, width) float32, checked.
+
+    With `first_report`, the number of the first in `Store.reports`, the texts are reports: an error gives a
+    number, since a report is a patient's."""
+
+    def told(i):
+        return repr(texts[i])[:80] if first_report is None else f"reports[{first_report + i}]"
+
+    if first_report is not None and hasattr(encoder, "__contains__"):
+        missing = [i for i, text in enumerate(texts) if text not in encoder]
+        if missing:
+            raise KeyError(
+                f"encoder {encoder.id} has no embedding of {told(missing[0])} (and {len(missing) - 1} more of these "
+                f"{len(texts)} reports): use a text encoder, kmerl.TextEncoder.load"
+            )
     x = np.ascontiguousarray(encoder.embed(texts, pooling), dtype="<f4")
     if x.shape != (len(texts), encoder.width):
         raise ValueError(
@@ -239,7 +253,7 @@ def vectors(encoder, texts, pooling):
         )
     if not np.isfinite(x).all():
         bad = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
-        raise ValueError(f"encoder {encoder.id} gave an embedding with NaN or Inf for {texts[bad]!r:.80}")
+        raise ValueError(f"encoder {encoder.id} gave an embedding with NaN or Inf for {told(bad)}")
     return x
 
 
@@ -263,7 +277,7 @@ def embed_reports(store, encoder, pooling, key, name, progress):
         with Progress(store._reports, "embed", "reports", show=progress, initial=done) as bar:
             while done < store._reports:
                 texts = chunk(store, done)
-                file.write(vectors(encoder, texts, pooling))
+                file.write(vectors(encoder, texts, pooling, first_report=done))
                 file.flush()
                 os.fsync(file.fileno())
                 done += len(texts)

@@ -165,7 +165,8 @@ def test_kmerl_tiny_answers_every_name():
 
 @TINY_MODEL
 def test_kmerl_tiny_knows_recordings_that_it_never_saw():
-    """The sample is real, the model saw simulated recordings alone: better than chance with any leads (docs/model_card.md has the figures)."""
+    """The sample is real, the model saw simulated recordings alone: better than chance with any leads. What it
+    reaches is in docs/model_card.md."""
     dataset, model = kmerl.sample_dataset(), kmerl.load_model("kmerl-tiny")
     records = list(dataset)
     for leads in (None, ["I"], ["II"]):

@@ -9,7 +9,7 @@ import pytest
 from stores import LEADS, contents, create, die_at, ecg, ecgs, in_child, no_waiting_for_the_disk  # noqa: F401
 
 import kmerl
-from kmerl import store_build
+from kmerl import store_build, store_text
 
 # ---- labels ------------------------------------------------------------------------------------------------
 
@@ -231,6 +231,31 @@ def test_what_embed_refuses(tmp_path):
         store.embed(ready, progress=False)
     with pytest.raises(KeyError, match="arrhythmia"):
         store.embed(ready, query_pooling="mean", progress=False)
+
+
+CANARY = "canaryword sinus rhythm"
+
+
+def test_errors_hold_no_report(tmp_path, capfd):
+    """Reports are patients': an error says which, not what it reads."""
+    for report in (CANARY.encode(), [CANARY], CANARY + "\ud800"):
+        with pytest.raises((TypeError, ValueError)) as error:
+            create(tmp_path / "bad", [ecg(0, report=report)])
+        assert "report" in str(error.value) and "canary" not in repr(error.value)
+    store = create(tmp_path / "s", [ecg(i, report=CANARY) for i in range(2)]).label(vocabulary(), progress=True)
+    strange = Encoder()
+    embed = strange.embed
+    strange.embed = lambda texts, pooling: embed(texts, pooling) * np.where(CANARY in texts, np.nan, 1)
+    with pytest.raises(ValueError, match=r"NaN or Inf for reports\[0\]") as error:
+        store.embed(strange, progress=True)
+    assert "canary" not in repr(error.value)
+    names = store_text.names_to_embed(store.vocabulary, strange)
+    ready = kmerl.TextEmbeddings(names, {p: np.ones((len(names), 3)) for p in ("mean", "cls")}, id="ready")
+    with pytest.raises(KeyError, match=r"no embedding of reports\[0\] \(and 0 more") as error:
+        store.embed(ready, progress=True)
+    assert "canary" not in repr(error.value)
+    written = capfd.readouterr()
+    assert "canary" not in written.out + written.err
 
 
 def test_ready_made_embeddings_need_reports_and_names_only(tmp_path):
