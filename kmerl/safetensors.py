@@ -277,6 +277,14 @@ def _bfloat16(array):
     return np.where(np.isnan(array), (bits >> 16) | 0x40, rounded).astype(np.uint16)
 
 
+def remove_leftovers(path):
+    """Removes what writes of `path` left when their process or machine stopped. Only for one who alone writes there."""
+    folder, base = os.path.split(os.fspath(path))
+    for name in os.listdir(folder or "."):
+        if name.startswith(f".{base}.") and name.endswith(".tmp"):
+            os.unlink(os.path.join(folder, name))
+
+
 def _replace(path, parts):
     """Write the parts to a temporary file beside `path`, sync it, rename it to `path`."""
     folder, base = os.path.split(path)

@@ -378,7 +378,10 @@ class Builder:
         part, whole = self._shard_path(part=True), self._shard_path()
         if os.path.exists(whole) and not os.path.exists(part):  # closed, and then killed before that was kept
             os.replace(whole, part)
-        self.file = open(part, "r+b" if os.path.exists(part) else "w+b")
+        new = not os.path.exists(part)
+        self.file = open(part, "w+b" if new else "r+b")
+        if new:  # its rows are reported as kept soon: its name must not be lost either
+            durable.sync_folder(self.folder)
         size = fmt.SHARD_HEAD + 2 * self.samples
         there = self.file.seek(0, os.SEEK_END)
         if self.samples and there < size:

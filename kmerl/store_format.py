@@ -108,7 +108,7 @@ def connect(path, write):
 
     if write:
         connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = EXTRA")  # the removal of the journal is a commit: synced too
         return connection
     uri = "file:" + quote(os.path.abspath(path)) + "?mode=ro&immutable=1"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)

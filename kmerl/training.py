@@ -19,6 +19,7 @@ from .batch import _core_corpus, check_rate
 from .checkpoint import Checkpoint, Names
 from .durable import FolderLock, made_folder, writing
 from .progress import Progress
+from .safetensors import remove_leftovers
 from .simulator import COUNT, Simulator
 from .store import Store
 from .store_format import DATABASE
@@ -165,6 +166,8 @@ class Run:
         """Puts model and trainer where the checkpoint was, and the folder's files with them."""
         if self.out is None:
             return
+        for name in (LAST, BEST):
+            remove_leftovers(self.path(name))
         if last is not None:
             self.training.update(last.training)
             self.model._adopt(last)
@@ -305,4 +308,6 @@ class Run:
             self.training.update(step=state["step"], validated=state["validated"], nonfinite=state["passed"])
             moments = {"m": state["m"], "v": state["v"]}
             self.saved = time.monotonic()
+        if self.log is not None:
+            os.fsync(self.log.fileno())     # a checkpoint is never ahead of its log
         self.model._checkpoint(dict(self.training), moments).write(self.path(name))

@@ -286,3 +286,27 @@ def test_masked_samples_are_missing():
 def test_kept_segments_are_exact():
     assert [int(_kmerl.mask_segments(50, ratio, 0, 0, 0, 0).sum()) for ratio in (0.25, 0.5, 0.75, 0.8, 0.9)] \
         == [37, 25, 12, 10, 5]
+
+
+def test_what_a_stopped_write_left_is_removed_by_the_next_run(store, tmp_path):
+    out = tmp_path / "run"
+    kmerl.KMERL(**TINY).fit(store, out=out, max_steps=1, progress=False)
+    left = [out / ".last.safetensors.17.0a1b2c3d.tmp", out / ".best.safetensors.17.0a1b2c3d.tmp"]
+    other = out / ".mine.tmp"
+    for path in (*left, other):
+        path.write_bytes(b"half")
+    kmerl.KMERL(**TINY).fit(store, out=out, max_steps=2, progress=False)
+    assert other.exists() and not any(path.exists() for path in left)
+
+
+def test_the_log_is_synced_before_a_checkpoint(store, tmp_path, monkeypatch):
+    """Else a machine that stops could leave a checkpoint that is ahead of its log."""
+    import os
+
+    done, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append(os.readlink(f"/proc/self/fd/{handle}")), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append(f"to {b}"), replace(a, b)))
+    kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", max_steps=2, progress=False)
+    log, last = str(tmp_path / "run" / "log.jsonl"), f"to {tmp_path / 'run' / 'last.safetensors'}"
+    saved = [i for i, name in enumerate(done) if name == last]
+    assert len(saved) >= 2 and log in done[saved[0] : saved[-1]]

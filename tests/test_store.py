@@ -483,7 +483,7 @@ def test_samples_are_synced_before_their_rows_are_committed(tmp_path, small_batc
 def test_the_database_syncs(tmp_path, monkeypatch):
     monkeypatch.undo()
     with contextlib.closing(store_format.connect(tmp_path / "x", write=True)) as db:
-        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 3  # EXTRA
 
 
 def test_a_full_disk_loses_nothing_that_was_kept(tmp_path, small_batches):
