@@ -138,10 +138,16 @@ def test_from_the_shell_without_development_recordings(settings, tmp_path, capsy
     assert not (tmp_path / "run" / "curve.png").exists()
 
 
-def test_its_own_settings_make_a_model():
-    settings = tool.read_settings(tool.SETTINGS)
-    assert kmerl.Simulator(**settings["simulator"]).epoch_size * settings["model"]["epochs"] >= 20 * 6400
-    assert kmerl.Config(**settings["model"]).size == "tiny"
+def test_its_settings_are_those_of_the_model_that_ships():
+    """Its card tells how it was trained: `make model` must be that."""
+    card = json.loads((TOOL.parent.parent / "docs" / "model_card.json").read_text(encoding="utf-8"))
+    written, settings = json.loads(tool.SETTINGS.read_text(encoding="utf-8")), tool.read_settings(tool.SETTINGS)
+    config = json.loads(kmerl.Config(**settings["model"], text_width=384).to_json())
+    assert config == card["config"]
+    simulator = kmerl.Simulator(**settings["simulator"])
+    assert sorted(simulator.shown) == sorted(card["taught"])
+    assert simulator.epoch_size * settings["model"]["epochs"] == card["curve"][-1]["ecgs"]
+    assert card["settings"]["simulator"] == written["simulator"]
 
 
 def test_bad_input(settings, tmp_path):
