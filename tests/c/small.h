@@ -39,6 +39,7 @@ static inline km_config small(void)
     c.eps = 1e-8;
     c.decay_all = 1;
     c.batch_size = 4;
+    c.weight_std = 0.02;
     c.epochs = 3;
     c.lanes = 2;
     c.span_recordings = 2;

@@ -69,6 +69,7 @@ static void test(int precision, int threads)
                    .temperature = 0.07, .contrast_directions = KM_SUM, .contrast_positive = 1, .contrast_weight = 1,
                    .query_weight = 1, .query_width = 16, .query_layers = 2, .query_heads = 1, .query_mlp_width = 24,
                    .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay_all = 1, .batch_size = B, .epochs = 1,
+                   .weight_std = 0.02,
                    .precision = precision, .lanes = 2, .span_recordings = 2, .span_tokens = 100, .memory_mb = 16,
                    .masked_leads = {1}};
     km_error err = {0};

@@ -9,7 +9,8 @@ static km_config allowed(void)
                    .temporal_embedding = 1, .width = 192, .depth = 2, .heads = 3, .mlp_width = 768, .text_width = 384,
                    .projection_width = 256, .temperature = 0.07, .contrast_positive = 1, .contrast_weight = 1,
                    .query_width = 256, .query_layers = 2, .query_heads = 4, .query_mlp_width = 512, .query_weight = 1,
-                   .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .batch_size = 64, .epochs = 1, .lanes = 4,
+                   .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .batch_size = 64, .epochs = 1,
+                   .weight_std = 0.02, .lanes = 4,
                    .span_recordings = 8, .span_tokens = 4096, .masked_leads = {[9] = 0.5, [10] = 0.5}};
     return c;
 }
