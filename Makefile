@@ -19,8 +19,8 @@ SOURCES := setup.py pyproject.toml $(shell find csrc -name '*.[ch]' -o -name '*.
 MODE    := $(KMERL_BLAS)-$(KMERL_OPENMP)-$(KMERL_REAL)-$(KMERL_WERROR)-$(KMERL_BASELINE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-c test-sanitize test-valgrind test-races test-parity fuzz check-long check-install check-install-all bench bench-all model model-installed \
-        lint format \
+.PHONY: help demo test test-c test-sanitize test-valgrind test-races test-parity fuzz check-long check-install \
+        check-install-all bench bench-all model model-installed lint format \
         sdist wheel ci clean distclean
 
 help:                   ## this list

@@ -36,7 +36,6 @@ class Names:
     query: np.ndarray
     contrast: np.ndarray | None
 
-
     def answered(self, vocabulary=None):
         """Every text that needs no text encoder: these, and the names and synonyms of the vocabulary, each once
         whatever its case."""

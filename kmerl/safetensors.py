@@ -20,6 +20,8 @@ import stat
 
 import numpy as np
 
+from kmerl.durable import sync_folder
+
 __all__ = ["read", "write"]
 
 _DTYPES = {
@@ -307,8 +309,4 @@ def _replace(path, parts):
             pass
         raise
     if os.name == "posix":  # the new name itself must survive a power cut
-        descriptor = os.open(folder or ".", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder or ".")

@@ -212,6 +212,8 @@ class Simulator:
     ----------
     vocabulary : Vocabulary
         Of the label rows: the default one.
+    shown : Vocabulary
+        What `KMERL.fit` teaches: the entities that some recording can show, of these `teach`.
     findings : list of str or None
     prevalence : dict
 
@@ -254,15 +256,16 @@ class Simulator:
         self.epoch_size = _whole("epoch_size", epoch_size, 1, COUNT)
         self.validation_size = _whole("validation_size", validation_size, 0, COUNT)
         self._embeddings = None
-        self._taught = None if teach is None else self._names_to_teach(teach)
+        self.shown = self._table.shown if teach is None else self._vocabulary_of(teach)
         if findings is not None and prevalence is not None:
             raise ValueError(
                 "findings fixes what every recording shows, prevalence how often: give one of them"
             )
         self.prevalence = dict(self._table.prevalence)
-        if prevalence is not None and not hasattr(prevalence, "items"):
+        prevalence = {} if prevalence is None else prevalence
+        if not hasattr(prevalence, "items"):
             raise TypeError(f"prevalence must be a mapping of findings to numbers, got {type(prevalence).__name__}")
-        for name, value in (prevalence if prevalence is not None else {}).items():
+        for name, value in prevalence.items():
             self.prevalence[self._mechanism(name, "prevalence")] = _number(
                 f"prevalence[{name!r}]", value, 0, 1, ""
             )
@@ -285,7 +288,8 @@ class Simulator:
             raise KeyError(f"{argument}: {name!r} cannot be simulated; known are " + ", ".join(MECHANISMS))
         return canonical
 
-    def _names_to_teach(self, teach):
+    def _vocabulary_of(self, teach):
+        """The vocabulary with these names alone."""
         if isinstance(teach, str):
             raise TypeError(f"teach must be a list of names, got a single str: [{teach!r}]")
         names = []
@@ -297,7 +301,7 @@ class Simulator:
                 raise ValueError(f"teach: no recording can show {name!r}; Simulator().shown lists what they can")
         if not names:
             raise ValueError("teach is empty: expected at least one name, or None for all")
-        return set(names)
+        return self.vocabulary.without(name for name in self.vocabulary if name not in names)
 
     def _findings(self, findings):
         if isinstance(findings, str):
@@ -393,13 +397,6 @@ class Simulator:
             str(encoder.id), int(encoder.width), report_pooling, query_pooling, None, texts, queries, contrast
         )
         return self
-
-    @property
-    def shown(self):
-        """What `KMERL.fit` teaches: the Vocabulary of the entities that some recording can show, of these `teach`."""
-        if self._taught is None:
-            return self._table.shown
-        return self.vocabulary.without(name for name in self.vocabulary if name not in self._taught)
 
     @property
     def embeddings(self):

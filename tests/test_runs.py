@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import re
 import warnings
@@ -301,8 +302,6 @@ def test_what_a_stopped_write_left_is_removed_by_the_next_run(store, tmp_path):
 
 def test_the_log_is_synced_before_a_checkpoint(store, tmp_path, monkeypatch):
     """Else a machine that stops could leave a checkpoint that is ahead of its log."""
-    import os
-
     done, sync, replace = [], os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (done.append(os.readlink(f"/proc/self/fd/{handle}")), sync(handle)))
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append(f"to {b}"), replace(a, b)))
