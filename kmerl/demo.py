@@ -135,6 +135,7 @@ def _at_once(name):
             dataset.labels, model.predict_proba(given, dataset.classes), groups=dataset.patients, n=RESAMPLES
         )
         print(f"  {words:<10} {found.estimate:.3f} ({found.low:.3f}-{found.high:.3f})")
+    print("  It is a first model and often wrong; docs/model_card.md says where.")
 
 
 def _store(path, records, progress):
