@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < sizeof fs + 1)
         return 0;
     memcpy(fs, data, sizeof fs);
-    const int leads = 1 + data[sizeof fs] % 13;
+    const int leads = 1 + data[sizeof fs] % KM_LEADS;
     const int64_t n = (int64_t)(size - sizeof fs - 1) / (int64_t)sizeof(float) / leads;
     if (data[sizeof fs] >= 128)             /* rates that are close */
         for (int i = 0; i < 2; i++)
