@@ -24,6 +24,7 @@ from kmerl.probe import probes, rate_of
 from kmerl.report import RANDOM, UNTRAINED, as_json, load, markdown_table, text_table, write_text
 from kmerl.sample import NETWORK
 from kmerl.scoring import chosen_leads, whole
+from kmerl.training import known
 
 __all__ = ["Ablation", "SAMPLE", "ablate"]
 
@@ -347,7 +348,8 @@ class _Run:
         model = kmerl.KMERL(**{**self.configs[row.name], "seed": seed})
         if row.from_scratch:
             os.makedirs(folder, exist_ok=True)
-            return model.initialize(self.store.embeddings.width)
+            model._begin(self.store.embeddings.width, self.store.vocabulary, known(self.store.embeddings))
+            return model
         if row.class_texts is not None:  # the same training, asked in other words
             plain = dataclasses.replace(row, class_texts=None)
             folder = os.path.join(self.out, "runs", self._key(plain, seed))

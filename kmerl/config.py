@@ -70,6 +70,7 @@ _CHOICES = {
     "projection_norm": ("batch", "layer", "none"),
     "contrast_directions": ("e2t", "mean", "sum"),
     "query_reduction": ("mean", "sum"),
+    "query_init": ("normal", "centred"),
     "decay": ("matrices", "all"),
     "precision": ("float32", "bf16"),
     "report_pooling": ("mean", "cls", "pooler"),
@@ -150,6 +151,10 @@ class Config:
         In the query network.
     query_reduction : {"mean", "sum"}
         Of its loss over the entities.
+    query_init : {"normal", "centred"}
+        First values of the projection that reads the names' embeddings: drawn as those of all matrices, or these
+        moved and scaled so that the queries of the names that are taught have mean 0 and mean square 1. Names share
+        most of what their embeddings say; centred, a network tells them apart sooner.
     lr, betas, eps, weight_decay, decay, clip, warmup_steps : optimiser (SPEC 7)
         `decay`: ``all`` parameters or ``matrices`` only. `clip`: largest global gradient norm, 0: none.
     batch_size, epochs, seed : int
@@ -214,6 +219,7 @@ class Config:
     dropout: float = 0.0
     query_reduction: str = "mean"
     query_weight: float = 1.0
+    query_init: str = "normal"
     lr: float = 2e-4
     betas: tuple = (0.9, 0.999)
     eps: float = 1e-8
@@ -238,6 +244,8 @@ class Config:
         self._resolve_size()
         if self.lead_embedding is None:
             self.lead_embedding = self.tokenisation == "lead"
+        if self.query_init == "centred" and self.query_weight == 0:
+            raise ValueError("query_init='centred' is about the query network, which query_weight=0 leaves out")
         # The core knows the ranges and contradictions of numbers; a text width stands in where none is known yet.
         from . import _kmerl
 
@@ -277,7 +285,8 @@ class Config:
         core = {}
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
-            if name in ("size", "betas", "masked_leads", "threads", "report_pooling", "query_pooling", "decay"):
+            if name in ("size", "betas", "masked_leads", "threads", "report_pooling", "query_pooling", "query_init",
+                        "decay"):
                 continue
             core[name] = _CHOICES[name].index(value) if name in _CHOICES else \
                 int(value) if isinstance(value, bool) else 0 if value is None else value

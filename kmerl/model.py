@@ -143,13 +143,15 @@ class KMERL:
 
     # ---- parameters --------------------------------------------------------------------------------------------
 
-    def initialize(self, text_dim):
+    def initialize(self, text_dim, queries=None):
         """Parameters from the seed, before or without `fit` (SPEC 2, 3: truncated N(0, 0.02), embeddings N(0, 0.02)).
 
         Parameters
         ----------
         text_dim : int
             Width of the text embeddings, such as 384 for MiniLM.
+        queries : ndarray (n, text_dim), optional
+            Embeddings of the names that will be taught: ``query_init="centred"`` needs them, nothing else reads them.
 
         Returns
         -------
@@ -157,9 +159,16 @@ class KMERL:
             self
         """
         config = self._configuration(text_dim)
+        centred = config.query_init == "centred"
+        if centred != (queries is not None):
+            raise ValueError(f"query_init={config.query_init!r}: initialize takes queries, the embeddings of the names "
+                             f"that will be taught, for 'centred' and not otherwise, got {type(queries).__name__}")
+        core = _kmerl.Model(config.to_core())
+        if centred:
+            core.centre_queries(np.ascontiguousarray(queries, dtype=_REAL))
         self._reset()
         self.config_ = config
-        self._core = _kmerl.Model(self.config_.to_core())
+        self._core = core
         self.vocabulary_ = None
         return self
 
@@ -176,10 +185,16 @@ class KMERL:
         KMERL
         """
         self._ready()
-        model = KMERL(**{**_parameters(self.config_), "seed": seed}).initialize(self.config_.text_width)
+        model = KMERL(**{**_parameters(self.config_), "seed": seed})
+        model._begin(self.config_.text_width, self.vocabulary_, self._names)
         model._know(self.vocabulary_, self._names, self._encoder_id)
         model._encoder = self._encoder
         return model
+
+    def _begin(self, text_dim, vocabulary, names):
+        """`initialize` for training on the names of a vocabulary."""
+        centred = self.query_init == "centred"
+        self.initialize(text_dim, names.query[[names.texts.index(name) for name in vocabulary]] if centred else None)
 
     def _configuration(self, text_dim):
         """The checked configuration with its text width."""

@@ -50,13 +50,18 @@ def fit(model, store, out, *, max_steps, nonfinite, progress):
         run = Run(model, config, store.fingerprint(), material.vocabulary, out)
         last = run.find()
         # Nothing can be refused any more: only now the model forgets what it was.
-        model.initialize(embeddings.width)
-        names = Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
+        names = known(embeddings)
+        model._begin(embeddings.width, material.vocabulary, names)
         model._know(material.vocabulary, names, embeddings.encoder)
         trainer = _kmerl.Trainer(model._core, material.source, material.train, material.validation,
                                  threads=model._threads(), skip_nonfinite=nonfinite == "skip")
         run.begin(trainer, last)
         run.train(trainer, max_steps, progress)
+
+
+def known(embeddings):
+    """Names for a model, of a store's or a simulator's embeddings."""
+    return Names(list(embeddings.texts), np.asarray(embeddings.queries), np.asarray(embeddings.contrast))
 
 
 # source: what the core draws batches from; train, validation: numbers in it, int64.

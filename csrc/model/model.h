@@ -25,6 +25,10 @@ void km_model_free(km_model *model);
 /* Parameters from config.seed, statistics to (0, 1). */
 void km_model_initialize(km_model *model);
 
+/* Then, query_init centred: the first queries of the names that are taught, embeddings x (n, text_width), n >= 1, get
+ * mean 0 and mean square 1 (model/query.h). KM_VALUE without a query network.                                       */
+km_status km_model_centre_queries(km_model *model, const km_real *x, int n, km_error *err);
+
 const km_config *km_model_config(const km_model *model);
 
 /* The flat arrays, owned by the model; gradients are those of the last km_model_gradients. Whoever changes parameters

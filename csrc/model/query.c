@@ -1,9 +1,39 @@
 #include "model/query.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Places in a layer where dropout acts; layer 0's last two are those of model/unimodal.c. */
 enum { SELF_WEIGHTS, SELF_BRANCH, CROSS_WEIGHTS, CROSS_BRANCH, HIDDEN, MLP_BRANCH, PLACES = 8 };
+
+static double projected(const km_real *weight, const km_real *x, int D)
+{
+    double sum = 0;
+    for (int k = 0; k < D; k++)
+        sum += (double)weight[k] * (double)x[k];
+    return sum;
+}
+
+void km_query_centre(km_real *weight, km_real *bias, const km_real *x, int n, int W, int D)
+{
+    double square = 0;
+    for (int i = 0; i < W; i++) {
+        const km_real *row = weight + (size_t)i * D;
+        double mean = 0;
+        for (int j = 0; j < n; j++)
+            mean += projected(row, x + (size_t)j * D, D) / n;
+        for (int j = 0; j < n; j++) {
+            const double d = projected(row, x + (size_t)j * D, D) - mean;
+            square += d * d;
+        }
+        bias[i] = (km_real)-mean;
+    }
+    const double scale = square > 0 ? 1 / sqrt(square / ((double)n * W)) : 1;
+    for (int i = 0; i < W; i++)
+        bias[i] = (km_real)((double)bias[i] * scale);
+    for (size_t k = 0; k < (size_t)W * D; k++)
+        weight[k] = (km_real)((double)weight[k] * scale);
+}
 
 uint64_t km_query_site(int64_t recording)
 {

@@ -278,6 +278,27 @@ static PyObject *model_initialize(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *model_centre_queries(PyObject *object, PyObject *embeddings)
+{
+    km_binding_model *self = (km_binding_model *)object;
+    npy_intp shape[2] = {-1, (npy_intp)km_model_config(self->model)->text_width};
+    km_error err;
+    PyArrayObject *x = km_binding_array(embeddings, "embeddings", KM_NPY_REAL, 2, shape);
+    if (x == NULL)
+        return NULL;
+    if (PyArray_DIM(x, 0) < 1) {
+        PyErr_SetString(PyExc_ValueError, "embeddings has no rows: expected one for each name that is taught");
+        return NULL;
+    }
+    if (km_binding_model_acquire(self) < 0)
+        return NULL;
+    km_status status = km_model_centre_queries(self->model, PyArray_DATA(x), (int)PyArray_DIM(x, 0), &err);
+    km_binding_model_release(self);
+    if (status != KM_OK)
+        return km_binding_raise(&err);
+    Py_RETURN_NONE;
+}
+
 static PyObject *get_part(PyObject *object, km_part part)
 {
     km_binding_model *self = (km_binding_model *)object;
@@ -529,6 +550,7 @@ static PyObject *model_loss_and_gradients(PyObject *object, PyObject *args, PyOb
 
 static PyMethodDef model_methods[] = {
     {"initialize", model_initialize, METH_NOARGS, "Parameters from the configuration's seed."},
+    {"centre_queries", model_centre_queries, METH_O, "query_init='centred': from the taught names' embeddings (n, D)."},
     {"parameters", model_parameters, METH_NOARGS, "{name: copy}."},
     {"statistics", model_statistics, METH_NOARGS, "{name: copy} of the running statistics."},
     {"set_parameters", model_set_parameters, METH_O, "The full set, or an error and no change."},
