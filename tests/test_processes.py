@@ -221,6 +221,13 @@ def test_a_sub_interpreter_is_refused():
     assert "interpreter" in out, out     # Python's own words from 3.12 on
 
 
+def test_a_python_told_to_go_without_its_lock_is_refused():
+    """As PYTHON_GIL=0 does in a free-threaded Python; without it such a Python turns the lock on at the import."""
+    child = start(["-c", "import sys; sys._is_gil_enabled = lambda: False; import kmerl"], {})
+    status, _, errors = finish(child)
+    assert status == 1 and errors.splitlines()[-1].startswith("ImportError: kmerl needs Python's global interpreter lock")
+
+
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------
 
 CALLS = {

@@ -22,6 +22,21 @@
 KM_NOUNS(X)
 #undef X
 
+/* A free-threaded Python turns its lock on for modules that need it, unless it was told not to: -1 there. */
+static int check_gil(void)
+{
+    PyObject *ask = PySys_GetObject("_is_gil_enabled");     /* borrowed; from Python 3.13 on */
+    if (ask == NULL)
+        return 0;
+    PyObject *answer = PyObject_CallNoArgs(ask);
+    const int enabled = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    if (enabled == 0)
+        PyErr_SetString(PyExc_ImportError, "kmerl needs Python's global interpreter lock, which PYTHON_GIL=0 or -X gil=0 "
+                                           "keeps off: start Python without it");
+    return enabled == 1 ? 0 : -1;
+}
+
 static int execute(PyObject *module)
 {
     /* Hooks of long calls come back through PyGILState_Ensure, which knows the main interpreter only. */
@@ -30,7 +45,7 @@ static int execute(PyObject *module)
                                            "threads or processes");
         return -1;
     }
-    if (_import_array() < 0)
+    if (check_gil() < 0 || _import_array() < 0)
         return -1;
 #define X(noun)                                 \
     if (km_binding_##noun##_add(module) < 0)    \
@@ -44,6 +59,9 @@ static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, (void *)execute},
 #ifdef Py_mod_multiple_interpreters
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_USED},
 #endif
     {0, NULL},
 };
