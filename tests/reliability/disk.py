@@ -40,7 +40,7 @@ def run(folder, library, **settings):
     """Lines said, last line of the errors, exit status, of the work with disk.c's settings."""
     variables = {f"KM_DISK_{name.upper()}": str(value) for name, value in settings.items()}
     process = child(folder, env={**os.environ, "LD_PRELOAD": str(library), "KM_DISK_ROOT": str(folder), **variables})
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=work.PATIENCE)
     return output.splitlines()[1:], (errors.strip().splitlines() or [""])[-1], process.returncode
 
 
@@ -218,7 +218,7 @@ def read_only(say=print):
             os.close(writer)
             last = os.read(reader, 4096).decode()
             os.waitpid(process, 0)
-            assert last.startswith("PermissionError"), last or "it was written"
+            assert last.startswith("PermissionError") and str(folder) in last, last or "it was written"
         finally:
             for path in [folder, *folder.rglob("*")]:
                 path.chmod(0o755)
@@ -226,15 +226,15 @@ def read_only(say=print):
     say(f"a folder that cannot be written is read, and writing it says {last!r}".replace(str(folder), "FOLDER"))
 
 
-def two(say=print):
-    """At each stage a second process begins the same work in the same folder: it is told, or comes after."""
+def two(stages=work.STAGES, say=print):
+    """At each of `stages` a second process begins the same work in the same folder: it is told, or comes after."""
     refused = 0
     with tempfile.TemporaryDirectory() as top:
         whole = Path(top) / "whole"
         whole.mkdir()
         work.work(whole)
         expected = work.contents(whole)
-        for stage in work.STAGES:
+        for stage in stages:
             folder = Path(top) / stage
             folder.mkdir()
             first = child(folder)
@@ -243,13 +243,13 @@ def two(say=print):
                     break
             second = child(folder)
             for process in (first, second):
-                _, errors = process.communicate(timeout=120)
+                _, errors = process.communicate(timeout=work.PATIENCE)
                 if process.returncode:
                     assert "BlockingIOError" in errors.strip().splitlines()[-1], errors
                     refused += 1
             work.work(folder)
             work.assert_same(work.contents(folder), expected)
-    say(f"8 writers of 4 folders: {refused} were told, the others wrote")
+    say(f"{2 * len(stages)} writers of {len(stages)} folders: {refused} were told, the others wrote")
 
 
 if __name__ == "__main__":

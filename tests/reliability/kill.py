@@ -9,6 +9,7 @@ must be that of the undisturbed run, byte for byte."""
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,20 +23,26 @@ import work  # noqa: E402
 def start(folder, paths):
     command = [sys.executable, work.__file__, str(folder), *(["--paths"] if paths else [])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+                            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"})
 
 
 def ended(child):
-    """Lines that were still to be read; AssertionError where something that the child started outlives it."""
-    output, errors = child.communicate(timeout=600)
-    for _ in range(100):
+    """Lines that were still to be read; AssertionError where the child stalls, or something that it started outlives
+    it, which says where it stands."""
+    try:
+        output, errors = child.communicate(timeout=work.PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGABRT)
+        raise AssertionError(f"a child did not end within {work.PATIENCE} s:\n{child.communicate()[1]}") from None
+    for _ in range(10 * work.PATIENCE):
         try:
             os.killpg(child.pid, 0)
         except ProcessLookupError:
             break
         time.sleep(0.1)
     else:
-        raise AssertionError("processes of a killed builder live on")
+        os.killpg(child.pid, signal.SIGKILL)
+        raise AssertionError(f"processes of a killed builder live on after {work.PATIENCE} s")
     return output.splitlines(), errors
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
@@ -16,6 +17,7 @@ import kmerl  # noqa: E402
 from kmerl import durable, safetensors, store_build, store_format, store_text, training  # noqa: E402
 
 STAGES = ("create", "label", "embed", "fit")
+PATIENCE = 600      # s for a process that works a second or two: others may have the machine
 FINDINGS = ("Sinus rhythm.", "Atrial fibrillation.", "Old inferior infarct.", "Left bundle branch block.")
 
 
@@ -65,23 +67,21 @@ def work(folder, report=lambda line: None, paths=False):
             report(f"validated {event['step']}")
 
     # Small pieces: many moments between them. No file depends on where they end.
-    store_build.Progress = store_text.Progress = Told
-    store_build.BATCH, store_text.CHUNK, store_format.SHARD_SAMPLES = 4, 5, 9000
-    training.Run = Run
-
-    report("stage create")
-    given = kmerl.sample_records()[:40] if paths else records()
-    store = kmerl.Store.create(folder / "store", given, seconds=0.4)
-    report("stage label")
-    store.label()
-    report("labelled 1")
-    report("stage embed")
-    store.embed(HashEncoder())
-    report("embedded 1")
-    report("stage fit")
-    model = kmerl.KMERL(**options())
-    model.fit(store, out=folder / "run", progress=False)
-    report("trained 1")
+    with (mock.patch.multiple(store_build, Progress=Told, BATCH=4), mock.patch.multiple(store_text, Progress=Told, CHUNK=5),
+          mock.patch.object(store_format, "SHARD_SAMPLES", 9000), mock.patch.object(training, "Run", Run)):
+        report("stage create")
+        given = kmerl.sample_records()[:40] if paths else records()
+        store = kmerl.Store.create(folder / "store", given, seconds=0.4)
+        report("stage label")
+        store.label()
+        report("labelled 1")
+        report("stage embed")
+        store.embed(HashEncoder())
+        report("embedded 1")
+        report("stage fit")
+        model = kmerl.KMERL(**options())
+        model.fit(store, out=folder / "run", progress=False)
+        report("trained 1")
 
 
 def contents(folder):
