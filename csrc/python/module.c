@@ -32,8 +32,8 @@ static int check_gil(void)
     const int enabled = answer != NULL ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
     if (enabled == 0)
-        PyErr_SetString(PyExc_ImportError, "kmerl needs Python's global interpreter lock, which PYTHON_GIL=0 or -X gil=0 "
-                                           "keeps off: start Python without it");
+        PyErr_SetString(PyExc_ImportError, "kmerl needs Python's global interpreter lock, which PYTHON_GIL=0 or "
+                                           "-X gil=0 keeps off: start Python without it");
     return enabled == 1 ? 0 : -1;
 }
 
