@@ -148,7 +148,8 @@ km_status km_model_centre_queries(km_model *m, const km_real *x, int n, km_error
     if (c->query_weight == 0)
         return km_error_set(err, KM_VALUE, "a model of query_weight=0 has no queries to centre");
     m->packed = 0;
-    km_query_centre(m->parameters.query_weight, m->parameters.query_bias, x, n, (int)c->query_width, (int)c->text_width);
+    km_query_centre(m->parameters.query_weight, m->parameters.query_bias, x, n, (int)c->query_width,
+                    (int)c->text_width);
     return KM_OK;
 }
 
