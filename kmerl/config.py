@@ -80,6 +80,9 @@ _CHOICES = {
 # Fields that say how a run is executed, not what it computes: they may change when a run is resumed.
 EXECUTION = ("threads", "memory_mb")
 
+# Fields that older checkpoints lack. Their defaults are what was computed then.
+ADDED = ("weight_std", "query_init")
+
 
 @dataclass
 class Config:
@@ -306,7 +309,8 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """The configuration of `to_json`'s text. Unknown and missing fields are errors that name them."""
+        """The configuration of `to_json`'s text. Unknown and missing fields are errors that name them, but for
+        fields that were not there yet when an older checkpoint was written: these have their defaults."""
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("a configuration must be a JSON object")
@@ -314,8 +318,9 @@ class Config:
         if set(values) - known:
             raise ValueError(f"the configuration has fields this version does not know: "
                              f"{', '.join(sorted(set(values) - known))}")
-        if known - set(values):
-            raise ValueError(f"the configuration lacks the fields {', '.join(sorted(known - set(values)))}")
+        lacking = known - set(values) - set(ADDED)
+        if lacking:
+            raise ValueError(f"the configuration lacks the fields {', '.join(sorted(lacking))}")
         if isinstance(values["masked_leads"], dict):
             values["masked_leads"] = {int(count): weight for count, weight in values["masked_leads"].items()}
         else:

@@ -224,6 +224,44 @@ def test_untrained_knows_the_names_and_nothing_else(model, records):
     assert all(np.array_equal(array, before[name]) for name, array in model.parameters().items())
 
 
+def test_centred_queries():
+    """The queries of the taught names alone: mean 0 in each component, mean square 1 over all; the rest as drawn."""
+    x = HashEncoder().embed([f"name {i}" for i in range(7)]).astype(np.float64) + 3
+    plain = kmerl.KMERL(**TINY).initialize(HashEncoder.width).parameters()
+    found = kmerl.KMERL(**TINY, query_init="centred").initialize(HashEncoder.width, x).parameters()
+    weight, bias = (found[f"query.projection.{kind}"].astype(np.float64) for kind in ("weight", "bias"))
+    queries = x @ weight.T + bias
+    assert np.allclose(queries.mean(axis=0), 0, atol=1e-5) and abs((queries**2).mean() - 1) < 1e-5
+    ratio = weight / plain["query.projection.weight"]
+    assert np.allclose(ratio, ratio[0, 0], rtol=1e-5) and ratio[0, 0] > 1
+    for name, array in plain.items():
+        assert name.startswith("query.projection.") or np.array_equal(array, found[name])
+
+
+def test_one_name_has_no_spread():
+    x = HashEncoder().embed(["alone"])
+    found = kmerl.KMERL(**TINY, query_init="centred").initialize(HashEncoder.width, x).parameters()
+    plain = kmerl.KMERL(**TINY).initialize(HashEncoder.width).parameters()
+    assert np.array_equal(found["query.projection.weight"], plain["query.projection.weight"])
+    assert np.allclose(x[0] @ found["query.projection.weight"].T + found["query.projection.bias"], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings, queries, words", [
+    ({"query_init": "centred"}, None, "for 'centred' and not otherwise, got NoneType"),
+    ({}, np.zeros((2, HashEncoder.width)), "query_init='normal'"),
+    ({"query_init": "centred"}, np.zeros((0, HashEncoder.width)), "embeddings has no rows"),
+    ({"query_init": "centred"}, np.zeros((2, HashEncoder.width + 1)), "embeddings"),
+])
+def test_initialize_refuses_queries_that_do_not_fit(settings, queries, words):
+    with pytest.raises(ValueError, match=words):
+        kmerl.KMERL(**TINY, **settings).initialize(HashEncoder.width, queries)
+
+
+def test_centred_queries_need_a_query_network():
+    with pytest.raises(ValueError, match="query_weight=0 leaves out"):
+        kmerl.Config(query_init="centred", query_weight=0)
+
+
 def test_prompts_stand_for_classes_in_the_cosine(model, records):
     prompts = {"atrial fibrillation": "absent p waves, irregular", "sinus rhythm": "regular p waves",
                "left bundle branch block": "broad notched r", "another": "not asked"}

@@ -81,6 +81,19 @@ def test_some_names():
             kmerl.Simulator(teach=wrong)
 
 
+def test_centred_queries_are_those_of_what_is_taught():
+    """What training started from, which `untrained` makes again."""
+    sim = simulator(teach=["atrial fibrillation", "sinus rhythm", "ST depression"])
+    model = kmerl.KMERL(**TINY | {"epochs": 1, "query_init": "centred"}).fit(sim, max_steps=1, progress=False)
+    first = model.untrained(TINY["seed"]).parameters()
+    texts = sim.embeddings.texts
+    x = sim.embeddings.queries[[texts.index(name) for name in model.vocabulary_]]
+    queries = x @ first["query.projection.weight"].T + first["query.projection.bias"]
+    assert len(queries) == 3 and np.allclose(queries.mean(axis=0), 0, atol=1e-5)
+    trained = model.parameters()["query.projection.weight"]
+    assert 0 < np.abs(trained - first["query.projection.weight"]).max() < 2.1 * TINY["lr"]    # one step of AdamW
+
+
 def test_some_leads(tmp_path):
     model = kmerl.KMERL(**TINY | {"epochs": 1}).fit(simulator(leads=["II", "V5"]), progress=False)
     assert np.isfinite(losses(model)).all()
