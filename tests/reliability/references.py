@@ -3,8 +3,8 @@
 Each public call that enters the core, right ones and refused ones, in a loop: blocks of Python's allocator
 (``sys.getallocatedblocks``), traced bytes (``tracemalloc``) and the reference counts of what was given, before and
 after. In a debug Python the sum of all reference counts (``sys.gettotalrefcount``) is printed beside them; it means
-something only where NumPy was built for debugging too. ``--once`` runs each call a few times and compares nothing: for
-valgrind (docs/reliability.md).
+something only where NumPy was built for debugging too. Every function and method of the core must be called by one of
+them. ``--once`` runs each call a few times and compares nothing more: for valgrind (docs/reliability.md).
 """
 
 import gc
@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from small import TINY, make_store  # noqa: E402
+from small import TINY, HashEncoder, make_store  # noqa: E402
 
 import kmerl  # noqa: E402
 from kmerl import _kmerl  # noqa: E402
@@ -60,10 +60,36 @@ def calls(folder):
     def stop(event):
         raise ValueError("stop")
 
+    index, nobody = np.arange(4, dtype=np.int64), np.zeros(0, np.int64)
+    corpus = kmerl.batch._core_corpus(store.corpus())
+
     def train(hook):
-        corpus = kmerl.batch._core_corpus(store.corpus())
-        index = np.arange(4, dtype=np.int64)
         _kmerl.Trainer(small._core, corpus, index, index, threads=1).run(2, hook)
+
+    def fine_tune():
+        trainer = _kmerl.Trainer(small._core, corpus, index, nobody, threads=1, classes=store.labels.shape[1])
+        state = trainer.state()
+        trainer.set_state(step=0, validated=0, m=state["m"], v=state["v"])
+        trainer.set_head(*trainer.head())
+        trainer.run(1, lambda event: None)
+
+    simulator = kmerl.Simulator(seed=3, seconds=2, epoch_size=8, validation_size=2).embed(HashEncoder())
+    centred = kmerl.KMERL(**TINY, query_init="centred")
+    queries = np.ascontiguousarray(store.embeddings.queries[:9], np.float32)
+
+    def fit_simulated():
+        kmerl.KMERL(**{**TINY, "threads": 1, "seconds": 2}).fit(simulator, max_steps=1, progress=False)
+
+    sizes = dict(vocabulary=9, positions=8, types=2, width=8, layers=1, heads=2, mlp_width=8, pooler=True, eps=1e-12)
+    weights = {name: np.ones(shape, np.float32) for name, shape in _kmerl.text_weights(**sizes).items()}
+    text = _kmerl.Text(weights, **sizes)
+    tokens, offset = np.array([1, 2, 3], np.int32), np.array([0, 3], np.int32)
+    with open(path + ".hea", "rb") as file:
+        header = file.read()
+    gaps = np.where(np.arange(800) % 9, x, np.nan).astype(np.float32)
+    weight, bias = np.ones((2, 8), np.float32), np.zeros(2, np.float32)
+    room = np.empty(200_000, np.int16)
+    given += [corpus, index, queries, simulator, tokens, offset, gaps, weight, bias, room, text, *weights.values()]
 
     table = {
         "read_record": lambda: kmerl.read_record(path),
@@ -97,11 +123,60 @@ def calls(folder):
         "resample": lambda: _kmerl.resample(signal[0], 500.0, 360.0),
         "store[i]": lambda: store[3],
         "save, load": lambda: (model.save(folder / "m"), kmerl.load_model(folder / "m")),
+        "initialize, core": lambda: small._core.initialize(),
+        "centre_queries": lambda: centred.initialize(store.embeddings.width, queries),
+        "losses": lambda: small._core.losses(batch.arrays()),
+        "step": lambda: _kmerl.Optimiser(small._core).step(batch.arrays(), 1e-5),
+        "step, bad": refused(lambda: _kmerl.Optimiser(small._core).step({"patches": x}, 1e-5)),
+        "fine-tuning": fine_tune,
+        "fit, simulated": fit_simulated,
+        "text encoder": lambda: (_kmerl.Text(weights, **sizes), text.forward(tokens, offset, "mean", 1)),
+        "text encoder, bad": refused(lambda: (_kmerl.Text({"w": x}, **sizes))),
+        "text encoder, bad tokens": refused(lambda: text.forward(tokens + 9, offset, "mean", 1)),
+        "labels": lambda: store.label(progress=False),
+        "wfdb_header": lambda: _kmerl.wfdb_header(header, None),
+        "wfdb_header, bad": refused(lambda: _kmerl.wfdb_header(b"no header", None)),
+        "wfdb_pack": lambda: _kmerl.wfdb_pack([path.encode() + b".hea", b"none.hea"], -1.0, True, room),
+        "pack": lambda: _kmerl.pack(gaps, np.array([0, 1], np.int32)),
+        "repair, normalise": lambda: _kmerl.normalise(_kmerl.repair(gaps)[0], 1),
+        "merl_signal": lambda: _kmerl.merl_signal(gaps, 700, 5000, True),
+        "masks": lambda: (_kmerl.mask_leads(4095, (1 / 12,) * 12, 1, 2, 3), _kmerl.mask_segments(50, 0.25, 1, 2, 3, 4)),
+        "nearest": lambda: _kmerl.nearest(features, features[:3]),
+        "probe_apply": lambda: _kmerl.probe_apply(features, weight, bias),
+        "probe_apply, bad": refused(lambda: _kmerl.probe_apply(features, weight[:, :3], bias)),
+        "curves": lambda: (kmerl.metrics.roc_curve(y, p), kmerl.metrics.calibration_curve(y, p)),
+        "threshold": lambda: kmerl.metrics.f1_threshold(y, p),
+        "paired_bootstrap": lambda: kmerl.metrics.paired_bootstrap(y, p, p[::-1], n=20, threads=1),
+        "mean_bootstrap": lambda: kmerl.metrics.mean_bootstrap([(y, p, None)], n=20, threads=1),
+        "tables of the core": lambda: (_kmerl.lead_orders(), _kmerl.simulate_names(), _kmerl.gemm_kernels(),
+                                       _kmerl.operations(), _kmerl.text_weights(**sizes)),
         "probe": lambda: _kmerl.probe_fit(features, labels, *few, features[:0], labels[:0], hook=lambda n: 0, **probe),
         "probe, hook fails": refused(lambda: _kmerl.probe_fit(features, labels, *few, features[:0], labels[:0],
                                                               hook=stop, **probe)),
     }
     return table, given
+
+
+def unreached(table):
+    """Functions and methods of the core that no call of the table comes to."""
+    reached = set()
+
+    def note(frame, event, function):
+        if event == "c_call":
+            owner = function.__self__
+            reached.add(("" if owner is _kmerl else type(owner).__name__) + "." + function.__name__)
+
+    sys.setprofile(note)
+    try:
+        for call in table.values():
+            call()
+    finally:
+        sys.setprofile(None)
+    there = {"." + name for name, one in vars(_kmerl).items() if callable(one) and not isinstance(one, type)}
+    for name, kind in vars(_kmerl).items():
+        if isinstance(kind, type):
+            there |= {f"{name}.{method}" for method, one in vars(kind).items() if callable(one) and method[:2] != "__"}
+    return sorted(there - reached)
 
 
 def measured(call, count, given):
@@ -134,6 +209,8 @@ def main(count, once):
     faults = []     # SQLite keeps up to 200 used cursors, Python its own caches: that much may grow, however many calls
     with tempfile.TemporaryDirectory() as folder:
         table, given = calls(Path(folder))
+        if missed := unreached(table):
+            faults.append(f"no call comes to {', '.join(missed)}")
         for name, call in table.items():
             if once:
                 call(), call()
