@@ -13,6 +13,7 @@ import re
 from kmerl.classes import class_names
 from kmerl.config import PRESETS, Config
 from kmerl.metrics import METRICS
+from kmerl.patterns import repeated
 
 __all__ = ["Column", "Row", "Table", "list_tables", "load_table"]
 
@@ -173,7 +174,7 @@ def load_table(table):
             raise FileNotFoundError(f"there is no table {text!r}; there are {known}, or a .json file of your own")
     try:
         document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
-    except (UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: no JSON in UTF-8: {error}") from None
     faults = []
     found = _table(document, faults)
@@ -183,9 +184,8 @@ def load_table(table):
 
 
 def _unique(pairs):
-    twice = {key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i])}
-    if twice:
-        raise ValueError(f"the key {sorted(twice)[0]!r} is there twice")
+    if twice := repeated(pairs):
+        raise ValueError(f"the key {twice[0]!r} is there twice")
     return dict(pairs)
 
 

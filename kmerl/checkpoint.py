@@ -152,6 +152,9 @@ class Checkpoint:
             config = Config.from_json(metadata["config"])
             leads, training = _json(metadata, "leads", list), _json(metadata, "training", dict)
             texts = _json(metadata, "names", list) if "names" in metadata else None
+            if texts and not _texts(texts):
+                raise ValueError("names must be a list of texts")
+            _check_training(training)
             head = _json(metadata, "head", dict) if "head" in metadata else None
             if head is not None and not all(_texts(head.get(name)) for name in ("classes", "leads")):
                 raise ValueError("head must hold classes and leads, lists of texts")
@@ -182,6 +185,8 @@ class Checkpoint:
                      if name in tensors and tensors[name].shape != tuple(shape)]
         problems += [f"{name} has type {array.dtype}, expected {_REAL}"
                      for name, array in tensors.items() if name in expected and array.dtype != _REAL]
+        problems += [f"{name} has NaN or infinite numbers" for name, array in tensors.items()
+                     if name in expected and not np.isfinite(array).all()]
         if problems:
             shown = "; ".join(problems[:20]) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
             raise ValueError(f"{path}: its tensors are not those of its configuration: {shown}")
@@ -214,6 +219,20 @@ def _half(name, array):
 
 def _texts(value):
     return isinstance(value, list) and value and all(isinstance(text, str) for text in value)
+
+
+_COUNTS = ("step", "validated", "epoch", "best_step", "nonfinite")
+
+
+def _check_training(training):
+    """ValueError unless the numbers of a run are numbers."""
+    for name in _COUNTS:
+        value = training.get(name, 0)
+        if not (type(value) is int and 0 <= value < 2**48 or value is None and name == "best_step"):
+            raise ValueError(f"training: {name} is {value!r:.40}, expected a whole number")
+    for name in ("val_loss", "best_val_loss"):
+        if not isinstance(training.get(name), (int, float, type(None))):
+            raise ValueError(f"training: {name} is {training[name]!r:.40}, expected a number")
 
 
 def _json(metadata, name, kind):

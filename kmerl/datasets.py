@@ -15,7 +15,7 @@ import numpy as np
 from kmerl import merl
 from kmerl.classes import class_names
 from kmerl.mimic import mimic_iv_ecg
-from kmerl.table import Table, some
+from kmerl.table import Table, inside, shown, some
 
 __all__ = ["Dataset", "cpsc2018", "csn", "folder", "mimic_iv_ecg", "ptbxl"]
 
@@ -281,11 +281,12 @@ def folder(path, labels="labels.csv"):
         part = row.get("split", "test").lower()
         if part not in PARTS:
             raise ValueError(
-                f'{table.at(i)}, column "split": got {row["split"]!r}, expected {", ".join(PARTS)}'
+                f'{table.at(i)}, column "split": got {shown(row["split"])}, expected {", ".join(PARTS)}'
             )
-        if _is_there(path / record):
+        place = inside(path, record, f'{table.at(i)}, column "record"')
+        if _is_there(place):
             keep.append(i)
-            paths.append(str(path / record))
+            paths.append(str(place))
             patients.append(patient)
             parts.append(part)
     if not keep:
@@ -412,11 +413,12 @@ def ptbxl(path, task="super", *, fs=500, protocol="default"):
         for statement in _statements(database, i):
             if statement in column_of:
                 label[column_of[statement]] = 1
-        if not label.any() or not _is_there(path / row[file_column]):
+        place = inside(path, row[file_column], f"{database.at(i)}, column {file_column!r}")
+        if not label.any() or not _is_there(place):
             continue
         rows.append(label)
         ids.append(ecg_id)
-        paths.append(str(path / row[file_column]))
+        paths.append(str(place))
         patients.append(database.whole(i, "patient_id"))
         fold = database.whole(i, "strat_fold")
         parts.append("test" if fold == "10" else "validation" if fold == "9" else "train")
@@ -475,7 +477,7 @@ def _statements(database, i):
         return list(statements.keys())
     except (ValueError, SyntaxError, AttributeError, MemoryError, RecursionError):
         raise ValueError(
-            f'{database.at(i)}, column "scp_codes": got {database.rows[i]["scp_codes"][:60]!r}, '
+            f'{database.at(i)}, column "scp_codes": got {shown(database.rows[i]["scp_codes"])}, '
             "expected statements like {'NORM': 100.0, 'SR': 0.0}"
         ) from None
 

@@ -20,6 +20,14 @@ def sync_folder(folder):
         os.close(handle)
 
 
+def created(path):
+    """A new binary file, to write and read. What had its name is removed before, so that a symbolic link in somebody
+    else's folder leads nowhere."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return open(path, "x+b")
+
+
 @contextlib.contextmanager
 def writing(path):
     """A binary file that gets its name `path` when the block ends without an error, and is removed
@@ -27,7 +35,7 @@ def writing(path):
     path = os.fspath(path)
     part = path + PART
     try:
-        with open(part, "w+b") as file:
+        with created(part) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -67,6 +75,8 @@ class FolderLock:
 
         path = os.path.join(self.folder, "lock")
         with self._guard:
+            if os.path.islink(path):
+                raise OSError(f"{path} is a symbolic link, which kmerl does not write through")
             if not os.path.exists(path):
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o666))
             status = os.stat(path)

@@ -330,6 +330,8 @@ class _Training:
     def _load(self):
         tensors, metadata = safetensors.read(self.path)
         about = json.loads(metadata.get("kmerl", "{}"))
+        if not isinstance(about, dict):
+            raise ValueError(f"{self.path} is no state of a fine-tuning")
         for name, what in (("identity", "another model, data set or set of leads"), ("config", "other settings")):
             if about.get(name) != self.about[name]:
                 raise ValueError(f"{self.path} holds a training of {what}; choose another folder")

@@ -63,12 +63,17 @@ def read_log(run):
         ``steps``, the last ``loss`` and the lowest validation loss ``best``; None where there is none yet.
     """
     steps, loss, best = 0, None, None
-    with open(os.path.join(run, "log.jsonl"), encoding="utf-8") as file:
-        for line in file:
+    path = os.path.join(run, "log.jsonl")
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, RecursionError):
                 continue  # the line that was being written when the run was broken off
+            if not isinstance(entry, dict) or not all(
+                isinstance(entry.get(name, 0), (int, float, type(None))) for name in ("loss", "val_loss")
+            ) or type(entry.get("step", 0)) is not int:
+                raise ValueError(f"{path}, line {number}: no entry of a run's log")
             steps = max(steps, entry.get("step", 0))
             loss = entry.get("loss", loss)
             if entry.get("val_loss") is not None:

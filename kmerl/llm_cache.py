@@ -100,7 +100,7 @@ class AnswerCache:
     def get(self, model, prompt, text):
         """The answer, or None."""
         rows = self._run(
-            "SELECT answer FROM answers WHERE model = ? AND prompt = ? AND text = ?",
+            "SELECT CAST(answer AS TEXT) FROM answers WHERE model = ? AND prompt = ? AND text = ?",
             (model, prompt, bytes.fromhex(text)),
         )
         return rows[0][0] if rows else None

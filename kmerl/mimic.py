@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from kmerl import merl
+from kmerl.table import inside, shown
 
 __all__ = ["Pretraining", "mimic_iv_ecg", "prepare_report"]
 
@@ -158,7 +159,7 @@ class Pretraining:
                     unknown += 1
                 elif not enough[k]:
                     short += 1
-                elif not os.path.isfile(self._folder / f"{path}.hea"):
+                elif not os.path.isfile(f"{inside(self._folder, path, self._records.name)}.hea"):
                     absent += 1
                 else:
                     rows.append(place)
@@ -215,7 +216,7 @@ class Pretraining:
 
 def _whole(text, column, table, place):
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise ValueError(f"{table.name}, at byte {place:,}: {column} is {text!r}, expected a whole number")
+        raise ValueError(f"{table.name}, at byte {place:,}: {column} is {shown(text)}, expected a whole number")
     return int(text)
 
 

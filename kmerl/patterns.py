@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MAX_EXPANSIONS = 20000
+MAX_DEPTH = 20  # brackets and word lists within one another
 
 
 class VocabularyError(ValueError):
@@ -58,12 +60,16 @@ def read_text(path: str | os.PathLike, what: str) -> str:
         raise VocabularyError(str(path), [f"line {line}: not UTF-8 text"], what) from None
 
 
+def repeated(pairs: Iterable) -> list[str]:
+    """The keys of an object that stand more than once."""
+    return sorted(key for key, count in collections.Counter(key for key, _ in pairs).items() if count > 1)
+
+
 def read_object(text: str, source: str, faults: list[str], what: str) -> dict:
     """The one JSON object in a text; keys that stand twice go into `faults`, anything else is raised."""
 
     def pairs(items):
-        keys = [key for key, _ in items]
-        for key in sorted({key for key in keys if keys.count(key) > 1}):
+        for key in repeated(items):
             faults.append(f'key "{key}" stands twice in one object')
         return dict(items)
 
@@ -113,7 +119,7 @@ class _Pattern:
         open_lists: tuple[str, ...] = (),
     ):
         self.text, self.words, self.at = pattern, words, 0
-        self.inline, self.open_lists = inline, open_lists
+        self.inline, self.open_lists, self.depth = inline, open_lists, 0
 
     def read(self) -> list[tuple[str, ...]]:
         phrases = self.sequence("")
@@ -146,18 +152,26 @@ class _Pattern:
         result = self.joined()
         while self.peek() == "|":
             self.at += 1
-            result = result + self.joined()
+            result = self.bounded(result + self.joined())
         return result
+
+    @staticmethod
+    def bounded(phrases: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        if len(phrases) > MAX_EXPANSIONS:
+            raise ValueError(f"stands for more than {MAX_EXPANSIONS} phrases")
+        return phrases
 
     def joined(self) -> list[tuple[str, ...]]:
         start = self.at
         left = self.atom(self.inline)
-        if self.peek() == "~":  # a list must be spelled out to be joined with its neighbour
+        if self.peek() == "~" and self.text[start] == "{":  # a list must be spelled out to be joined with its neighbour
             self.at = start
             left = self.atom(True)
         while self.peek() == "~":
             self.at += 1
             right = self.atom(True)
+            if len(left) * len(right) > MAX_EXPANSIONS:
+                raise ValueError(f"stands for more than {MAX_EXPANSIONS} phrases")
             apart = [a + b for a in left for b in right]
             together = [
                 a[:-1] + (a[-1] + b[0],) + b[1:]
@@ -165,22 +179,21 @@ class _Pattern:
                 for b in right
                 if a and b and a[-1][-1:].isalnum() and b[0][:1].isalnum()
             ]
-            left = apart + together
-            if len(left) > MAX_EXPANSIONS:
-                raise ValueError(f"stands for more than {MAX_EXPANSIONS} phrases")
+            left = self.bounded(apart + together)
         return left
 
     def atom(self, inline: bool) -> list[tuple[str, ...]]:
         c = self.peek()
-        if c == "[":
+        if c and c in "[<":
+            if self.depth == MAX_DEPTH:
+                raise ValueError(f"more than {MAX_DEPTH} brackets within one another")
             self.at += 1
-            inside = self.sequence("]")
+            self.depth += 1
+            inside = self.sequence("]" if c == "[" else ">")
+            self.depth -= 1
             self.at += 1
-            return inside + [()]
-        if c == "<":
-            self.at += 1
-            inside = self.sequence(">")
-            self.at += 1
+            if c == "[":
+                return inside + [()]
             return [tuple(word if word in "+^$" else f"<{word}>" for word in phrase) for phrase in inside]
         if c == "{":
             end = self.text.find("}", self.at)
@@ -195,8 +208,10 @@ class _Pattern:
             if name in self.open_lists:
                 raise ValueError(f"word list {{{name}}} contains itself")
             result: list[tuple[str, ...]] = []
+            if len(self.open_lists) == MAX_DEPTH:
+                raise ValueError(f"more than {MAX_DEPTH} word lists within one another")
             for item in self.words[name]:
-                result += _Pattern(item, self.words, True, (*self.open_lists, name)).read()
+                result = self.bounded(result + _Pattern(item, self.words, True, (*self.open_lists, name)).read())
             return list(dict.fromkeys(result))
         start = self.at
         while self.peek() not in ("", " ", "|", "~", "[", "]", "<", ">", "{", "}"):

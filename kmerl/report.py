@@ -665,6 +665,9 @@ def load(path):
         raise ValueError(f"{path} is a damaged report: {type(error).__name__}: {error}") from None
 
 
+_LARGEST = 1e9  # of any figure, number of resamples or seed
+
+
 def _revived(found):
     """A report of what ``Report.to_dict(scores=True)`` gave."""
     for name in ("metrics", "seeds", "seen", "thresholds"):
@@ -699,6 +702,8 @@ def _numbers(value):
         return {name: _numbers(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_numbers(one) for one in value]
+    if isinstance(value, (int, float)) and not abs(value) <= _LARGEST and value == value:
+        raise ValueError(f"{value!r:.20} is no figure of a report")
     return math.nan if value is None else value
 
 

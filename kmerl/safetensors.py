@@ -21,6 +21,7 @@ import stat
 import numpy as np
 
 from kmerl.durable import sync_folder
+from kmerl.patterns import repeated
 
 __all__ = ["read", "write"]
 
@@ -255,11 +256,9 @@ def _entry(path, name, entry):
 
 def _unique(pairs):
     """An object of the header, in which no name stands twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice")
-    return values
+    if twice := repeated(pairs):
+        raise ValueError(f"{twice[0]!r} stands twice")
+    return dict(pairs)
 
 
 def _integer(text):

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import math
 import operator
 import os
 
@@ -146,7 +147,8 @@ class Store:
             If there is no store.
         ValueError
             If the store is unfinished, was cut off or damaged, or was written by a newer version; the message
-            says which.
+            says which. Labels and embeddings are compared with their hashes when they are first used, signals and
+            reports by `verify`.
         """
         return cls(path)
 
@@ -167,29 +169,31 @@ class Store:
             meta = self._read_meta(name)
             if meta["format"] != fmt.FORMAT:
                 raise ValueError(f"store {path!r} has format {meta['format']}, this kmerl reads {fmt.FORMAT}")
+            fmt.check_tables(self._rows("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"), name)
             shards = self._rows("SELECT id, samples FROM shards ORDER BY id")
+            fmt.check_meta(meta, name)
+            if [i for i, _ in shards] != list(range(len(shards))) or not all(fmt.is_count(n) for _, n in shards):
+                raise ValueError(f"{name} is damaged: its table shards is not what a store writes")
         self._meta = meta
+        self._checked = set()   # files whose hash was compared
         self._reports = meta["counts"]["reports"]
         self._shards = [samples for _, samples in shards]
         self._index = np.asarray(self._array(fmt.INDEX, fmt.INDEX_DTYPE, (meta["counts"]["recordings"],)))
         for shard, samples in shards:
             self._array(fmt.SHARD.format(shard), "<i2", (samples,))
         self._check_index()
+        # Stores made before it was kept have no hash of the index.
+        if "index_sha256" in meta and hashlib.sha256(self._index).hexdigest() != meta["index_sha256"]:
+            raise ValueError(f"store {path!r} is damaged: {fmt.INDEX} is not what was written")
 
     def _read_meta(self, name):
         """The database's table of single values."""
         try:
             meta = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
-            if meta["format"] == fmt.FORMAT:
-                (
-                    meta["counts"]["recordings"],
-                    meta["counts"]["reports"],
-                    meta["parameters"],
-                    meta["fingerprint"],
-                )
+            meta["format"]
             return meta
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{name} is damaged: its table meta cannot be read ({error!r})") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{name} is damaged: its table meta cannot be read ({error!r:.200})") from None
 
     def _kept(self):
         """How many recordings an unfinished store holds, in words."""
@@ -224,7 +228,7 @@ class Store:
         """Maps an array of the store for reading; ValueError where the file is not what it should be."""
         path = os.path.join(self.path, name)
         head = fmt.npy_header(dtype, shape)
-        expected = len(head) + np.dtype(dtype).itemsize * int(np.prod(shape))
+        expected = len(head) + np.dtype(dtype).itemsize * math.prod(shape)
         try:
             size = os.path.getsize(path)
             if size == expected:
@@ -237,17 +241,27 @@ class Store:
             ) from None
         if size != expected:
             raise ValueError(f"{path} has {size:,} bytes, expected {expected:,}: it was cut off or changed")
-        if int(np.prod(shape)) == 0:
+        if math.prod(shape) == 0:
             return np.zeros(shape, dtype)
         return np.memmap(path, dtype=dtype, mode="r", offset=len(head), shape=shape).view(np.ndarray)
 
     def _rows(self, statement, values=()):
         """All rows of a query. One connection a process, one query at a time."""
-        with self._lock:
+        with fmt.database_errors(os.path.join(self.path, fmt.DATABASE)), self._lock:
             if self._db is None or self._db_process != os.getpid():
                 self._db = fmt.connect(os.path.join(self.path, fmt.DATABASE), write=False)
                 self._db_process = os.getpid()
             return self._db.execute(statement, values).fetchall()
+
+    def _compare(self, key, *parts):
+        """ValueError unless the hash of bytes or arrays is the one that was kept; once for each opening."""
+        if key not in self._checked:
+            h = hashlib.sha256()
+            for part in parts:
+                h.update(part)
+            if h.hexdigest() != self._meta[key]["sha256"]:
+                raise ValueError(f"store {self.path!r} is damaged: its {key} are not what was written; make them anew")
+            self._checked.add(key)
 
     def close(self):
         """Closes the database; the next use opens it again."""
@@ -290,12 +304,16 @@ class Store:
             raise IndexError(f"recording {i} of a store of {len(self)}")
         i %= len(self)
         row = self._index[i]
-        with fmt.database_errors(os.path.join(self.path, fmt.DATABASE)):
-            name, patient, comments, report = self._rows(
-                "SELECT name, patient, comments, text FROM recordings JOIN reports ON reports.id = report "
-                "WHERE recordings.id = ?",
-                (i,),
-            )[0]
+        found = self._rows(
+            "SELECT CAST(name AS TEXT), CAST(patient AS TEXT), CAST(comments AS TEXT), CAST(text AS TEXT), reports.id "
+            "FROM recordings JOIN reports ON reports.id = report WHERE recordings.id = ?",
+            (i,),
+        )
+        if not found or found[0][4] != row["report"]:
+            raise ValueError(
+                f"store {self.path!r} is damaged: {fmt.DATABASE} and {fmt.INDEX} differ about recording {i}"
+            )
+        name, patient, comments, report, _ = found[0]
         steps = self._samples(i)
         signal = steps.astype(np.float32) / np.float32(fmt.STEPS_PER_MV)
         signal[steps == fmt.MISSING] = np.nan
@@ -322,6 +340,16 @@ class Store:
             raise ValueError(f"store {self.path!r} is damaged: recording {i} is cut off")
         return data.reshape(shape)
 
+    def _texts(self, table, count, column="text", start=0):
+        """`count` texts of a table whose ids are 0, 1, ..., from `start`."""
+        found = self._rows(
+            f"SELECT CAST({column} AS TEXT), id FROM {table} WHERE id >= ? AND id < ? ORDER BY id",
+            (start, start + count),
+        )
+        if [i for _, i in found] != list(range(start, start + count)):
+            raise ValueError(f"store {self.path!r} is damaged: {count} {table} from {start} are not all there")
+        return [text for text, _ in found]
+
     @property
     def split(self):
         """dict: "train" and "validation", each the indices of its recordings, ascending, int64. No patient is
@@ -336,12 +364,15 @@ class Store:
     @property
     def patients(self):
         """list of str or None: the patient of each recording; None where it was not given."""
-        return [row[0] for row in self._rows("SELECT patient FROM recordings ORDER BY id")]
+        found = self._rows("SELECT CAST(patient AS TEXT) FROM recordings ORDER BY id")
+        if len(found) != len(self):
+            raise ValueError(f"store {self.path!r} is damaged: it has {len(found)} rows for {len(self)} recordings")
+        return [row[0] for row in found]
 
     @property
     def reports(self):
         """list of str: the distinct reports, numbered as ``corpus()["report"]`` has it."""
-        return [row[0] for row in self._rows("SELECT text FROM reports ORDER BY id")]
+        return self._texts("reports", self._reports)
 
     def fingerprint(self):
         """A hash (hexadecimal text) of all that training sees and of the names: parameters, signals, reports,
@@ -354,20 +385,37 @@ class Store:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def verify(self, progress=True):
-        """Reads every recording and compares it with the hash that was kept when it was written.
+        """Reads everything and compares it with the hashes that were kept when it was written.
 
         Returns
         -------
         list of int
-            The recordings whose samples have changed.
-        """
-        from .store_build import digest
+            The recordings whose samples or report have changed.
 
+        Raises
+        ------
+        ValueError
+            If labels, embeddings, or what the database says about the recordings, have changed.
+        """
+        from .store_build import digest, fingerprint, text_digest
+
+        with fmt.database_errors(os.path.join(self.path, fmt.DATABASE)):
+            rows = self._rows("SELECT digest, CAST(text AS TEXT) FROM reports ORDER BY id")
+            changed = {i for i, (kept, text) in enumerate(rows) if text_digest(text) != kept}
+            with contextlib.closing(fmt.connect(os.path.join(self.path, fmt.DATABASE), write=False)) as db:
+                if fingerprint(db, self._meta["parameters"]) != self._meta["fingerprint"]:
+                    raise ValueError(
+                        f"store {self.path!r} is damaged: {fmt.DATABASE} is not what was written about the recordings"
+                    )
+        if "labels" in self._meta:
+            self.report_labels  # noqa: B018
+        if "embeddings" in self._meta:
+            self.embeddings  # noqa: B018
         bad = []
         with Progress(len(self), "verify", "recordings", show=progress) as bar:
             for i in range(len(self)):
                 kept = self._rows("SELECT digest FROM recordings WHERE id = ?", (i,))[0][0]
-                if digest(self._samples(i)) != kept:
+                if digest(self._samples(i)) != kept or self._index["report"][i] in changed:
                     bad.append(i)
                 bar.update(1)
         return bad
@@ -563,14 +611,16 @@ class Store:
     @property
     def entities(self):
         """list of str: the entities' canonical names, in the order of the labels' columns."""
-        self._need("labels")
-        return [row[0] for row in self._rows("SELECT name FROM entities ORDER BY id")]
+        return self._texts("entities", self._need("labels")["entities"], "name")
 
     @property
     def report_labels(self):
-        """(R, Q) uint8: a row for each distinct report, a column for each entity. Mapped, not read."""
+        """(R, Q) uint8: a row for each distinct report, a column for each entity. Mapped; read once, to compare it
+        with the hash that was kept."""
         about = self._need("labels")
-        return self._array(about["file"], "u1", (self._reports, about["entities"]))
+        array = self._array(about["file"], "u1", (self._reports, about["entities"]))
+        self._compare("labels", self._meta["vocabulary"].encode(), array)
+        return array
 
     @property
     def labels(self):
@@ -659,18 +709,13 @@ class Store:
         each distinct report; `texts`, a list of N names, synonyms and class names, `queries` (N, D) float32
         their embeddings as queries, `contrast` (N, D) float32 with the reports' pooling."""
         about = self._need("embeddings")
-        texts = [row[0] for row in self._rows("SELECT text FROM texts ORDER BY id")]
         width = about["width"]
+        texts = self._texts("texts", self._rows("SELECT count(*) FROM texts")[0][0])
         both = self._array(about["texts"], "<f4", (2, len(texts), width))
+        reports = self._array(about["reports"], "<f4", (self._reports, width))
+        self._compare("embeddings", both, fmt.npy_header("<f4", reports.shape), reports)
         return Embeddings(
-            about["encoder"],
-            width,
-            about["report_pooling"],
-            about["query_pooling"],
-            self._array(about["reports"], "<f4", (self._reports, width)),
-            texts,
-            both[0],
-            both[1],
+            about["encoder"], width, about["report_pooling"], about["query_pooling"], reports, texts, both[0], both[1]
         )
 
 

@@ -335,6 +335,11 @@ class Builder:
         self.folder = folder
         self.path = os.path.join(folder, fmt.UNFINISHED)
         self.file = None
+        for entry in os.scandir(folder):
+            if entry.is_symlink():
+                raise ValueError(
+                    f"store {folder!r}: {entry.name} is a symbolic link, which kmerl does not write through"
+                )
         with fmt.database_errors(self.path):
             self.db = fmt.connect(self.path, write=True)
             if self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
@@ -512,32 +517,27 @@ class Builder:
         with fmt.database_errors(self.path):
             validation, patients = self._split()
             index = np.zeros(self.count, fmt.INDEX_DTYPE)
-            print_ = hashlib.sha256()
-            print_.update(json.dumps([fmt.FORMAT, self.parameters], sort_keys=True).encode())
-            for text in self.db.execute("SELECT digest FROM reports ORDER BY id"):
-                print_.update(text[0])
-            rows = self.db.execute(
-                "SELECT start, samples, report, shard, leads, name, patient, digest "
-                "FROM recordings ORDER BY id"
-            )
-            for i, (start, samples, report, shard, leads, name, patient, data) in enumerate(rows):
-                split = int(validation[i])
-                index[i] = (start, samples, report, shard, leads, split, 0)
-                print_.update(json.dumps([report, leads, samples, split, name, patient]).encode() + data)
+            rows = self.db.execute("SELECT start, samples, report, shard, leads FROM recordings ORDER BY id")
+            for i, row in enumerate(rows):
+                index[i] = (*row, validation[i], 0)
             with durable.writing(os.path.join(self.folder, fmt.INDEX)) as file:
                 file.write(fmt.npy_header(fmt.INDEX_DTYPE, index.shape))
                 file.write(index)
-            self.db.execute("BEGIN IMMEDIATE")
-            self.db.execute("UPDATE recordings SET split = 0 WHERE split != 0")
-            chosen = ((int(i),) for i in np.flatnonzero(validation))
-            self.db.executemany("UPDATE recordings SET split = 1 WHERE id = ?", chosen)
             counts = {
                 "recordings": self.count,
                 "reports": self.reports,
                 "skipped": self.skipped,
                 "patients": patients,
             }
-            for key, value in (("fingerprint", print_.hexdigest()), ("counts", counts)):
+            self.db.execute("BEGIN IMMEDIATE")
+            self.db.execute("UPDATE recordings SET split = 0 WHERE split != 0")
+            chosen = ((int(i),) for i in np.flatnonzero(validation))
+            self.db.executemany("UPDATE recordings SET split = 1 WHERE id = ?", chosen)
+            for key, value in (
+                ("fingerprint", fingerprint(self.db, self.parameters)),
+                ("index_sha256", hashlib.sha256(index).hexdigest()),
+                ("counts", counts),
+            ):
                 self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
             self.db.execute("COMMIT")
             replace_database(self.db, self.folder)
@@ -567,6 +567,17 @@ class Builder:
         if count == 0:
             return np.zeros(self.count, bool), len(patients)
         return keys <= patients[count - 1], len(patients)
+
+
+def fingerprint(db, parameters):
+    """A hash of all that a database says about its recordings, of their signals and of their reports."""
+    h = hashlib.sha256(json.dumps([fmt.FORMAT, parameters], sort_keys=True).encode())
+    for text in db.execute("SELECT digest FROM reports ORDER BY id"):
+        h.update(text[0])
+    rows = db.execute("SELECT report, leads, samples, split, name, patient, digest FROM recordings ORDER BY id")
+    for *about, data in rows:
+        h.update(json.dumps(about).encode() + data)
+    return h.hexdigest()
 
 
 def remove_unfinished(folder):

@@ -1,7 +1,9 @@
 """What a store's files are called and how they look; docs/store.md says the same in words."""
 
 import contextlib
+import functools
 import os
+import re
 
 import numpy as np
 
@@ -86,6 +88,76 @@ def npy_header(dtype, shape):
 
 
 SHARD_HEAD = len(npy_header("<i2", (0,)))
+
+
+# ---- what a database may say -------------------------------------------------------------------------------
+
+
+def is_count(value):
+    return type(value) is int and 0 <= value < 2**48
+
+
+def _text(value):
+    return isinstance(value, str) and value != ""
+
+
+def _file(name):
+    """A file of the store's own folder: nothing else may be named."""
+    return lambda value: isinstance(value, str) and re.fullmatch(name + r"-[0-9a-f]{12}\.npy", value) is not None
+
+
+_META = {
+    "counts": dict.fromkeys(("recordings", "reports", "skipped", "patients"), is_count),
+    "parameters": {
+        "seconds": lambda value: value is None or type(value) in (int, float),
+        "seed": lambda value: type(value) is int,
+    },
+    "labels": {
+        "file": _file("labels"),
+        "entities": is_count,
+        **dict.fromkeys(("sha256", "vocabulary_name", "vocabulary_sha256"), _text),
+    },
+    "embeddings": {
+        "reports": _file("reports"),
+        "texts": _file("texts"),
+        "width": is_count,
+        **dict.fromkeys(("sha256", "encoder", "report_pooling", "query_pooling"), _text),
+    },
+}
+
+
+def check_meta(meta, name):
+    """ValueError unless the single values are of the kinds that a store writes, and its files its own."""
+    needed = {"counts", "parameters", *({"labels", "embeddings"} & meta.keys())}
+    faults = [key for key in needed if not isinstance(meta.get(key), dict)]
+    faults += [
+        f"{key}, {field}" for key in needed - set(faults) for field, good in _META[key].items()
+        if not good(meta[key].get(field))
+    ]  # fmt: skip
+    texts = ("fingerprint", *(["vocabulary"] if "labels" in meta else []))
+    faults += [key for key in texts if not _text(meta.get(key))]
+    if faults:
+        key, _, field = min(faults).partition(", ")
+        value = meta.get(key)
+        raise ValueError(
+            f"{name} is damaged: {min(faults)} is {(value.get(field) if field else value)!r:.80}, which no store writes"
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _tables():
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(SCHEMA)
+        return set(db.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+def check_tables(found, name):
+    """ValueError unless the tables are a store's: no views, no triggers, nothing that does more than hold values."""
+    different = sorted({str(row[1]) for row in _tables() ^ set(found)})
+    if different:
+        raise ValueError(f"{name} is damaged: {different[0]!r:.80} is not what a store has")
 
 
 @contextlib.contextmanager

@@ -123,10 +123,7 @@ def extractor_name(extractor):
 
 def chunk(store, start):
     """The texts of CHUNK reports from `start`."""
-    rows = store._rows(
-        "SELECT text FROM reports WHERE id >= ? AND id < ? ORDER BY id", (start, start + CHUNK)
-    )
-    return [row[0] for row in rows]
+    return store._texts("reports", min(CHUNK, store._reports - start), start=start)
 
 
 def sha256(*texts):
@@ -265,12 +262,13 @@ def embed_reports(store, encoder, pooling, key, name, progress):
     head = fmt.npy_header("<f4", (store._reports, encoder.width))
     row = 4 * encoder.width
     done = 0
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         with open(state, encoding="utf-8") as file:
             last = json.load(file)
-        if last["key"] == key and os.path.getsize(part) >= len(head) + int(last["done"]) * row:
-            done = int(last["done"])
-    with open(part, "r+b" if done else "w+b") as file:
+        count = last["done"]
+        if last["key"] == key and fmt.is_count(count) and count <= store._reports and not os.path.islink(part):
+            done = count if os.path.getsize(part) >= len(head) + count * row else 0
+    with open(part, "r+b") if done else durable.created(part) as file:
         file.write(head)
         file.seek(len(head) + done * row)
         file.truncate()

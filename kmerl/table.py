@@ -3,7 +3,7 @@
 import csv
 import os
 
-__all__ = ["Table", "some"]
+__all__ = ["Table", "inside", "shown", "some"]
 
 
 class Table:
@@ -75,7 +75,7 @@ class Table:
         """0 or 1."""
         value = self.rows[i][column]
         if value not in ("0", "1", "0.0", "1.0"):
-            raise ValueError(f"{self.at(i)}, column {column!r}: got {value!r}, expected 0 or 1{hint}")
+            raise ValueError(f"{self.at(i)}, column {column!r}: got {shown(value)}, expected 0 or 1{hint}")
         return int(value[0])
 
     def whole(self, i, column):
@@ -83,9 +83,22 @@ class Table:
         value = self.rows[i][column].removesuffix(".0")
         if not value.isdigit():
             raise ValueError(
-                f"{self.at(i)}, column {column!r}: got {self.rows[i][column]!r}, expected a whole number"
+                f"{self.at(i)}, column {column!r}: got {shown(self.rows[i][column])}, expected a whole number"
             )
         return value
+
+
+def shown(value):
+    """A cell for a message. What is longer than a number or a word may be a report, which is a patient's."""
+    return repr(value) if len(value) <= 8 and " " not in value else f"a text of {len(value):,} characters"
+
+
+def inside(folder, name, where):
+    """The path of the file that a table names; ValueError where that is not in the folder."""
+    parts = name.replace("\\", "/").split("/")
+    if parts[0] == "" or ".." in parts or parts[0][1:2] == ":":
+        raise ValueError(f"{where}: names the file {name!r:.80}, which is not in the folder {str(folder)!r}; refused")
+    return folder / name
 
 
 def some(names, count=5):

@@ -173,6 +173,32 @@ def test_csv_in_another_encoding(tmp_path):
         datasets.folder(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../r1", "/tmp/r1", "a/../../r1", "..\\r1", "C:r1"])
+def test_a_table_names_no_file_elsewhere(tmp_path, name):
+    (tmp_path / "labels.csv").write_text(f"record,sinus rhythm\n{name},1\n")
+    with pytest.raises(ValueError, match="labels.csv line 2, column \"record\": names the file .* not in the folder"):
+        datasets.folder(tmp_path)
+    write_mimic(tmp_path / "m")
+    table = tmp_path / "m" / "record_list.csv"
+    table.write_text(table.read_text().replace("files/p1000/p0/s101/101", name))
+    with pytest.raises(ValueError, match="record_list.csv: names the file"):
+        datasets.mimic_iv_ecg(tmp_path / "m")
+
+
+def test_errors_of_tables_hold_no_report(tmp_path):
+    canary = "canaryword sinus rhythm"
+    (tmp_path / "labels.csv").write_text(f"record,report\nr1,{canary}\n")
+    with pytest.raises(ValueError, match="column 'report': got a text of 23 characters") as error:
+        datasets.folder(tmp_path)
+    assert "canary" not in str(error.value)
+    write_mimic(tmp_path / "m")
+    table = tmp_path / "m" / "machine_measurements.csv"
+    table.write_text(table.read_text().replace("1,103,7,", f"1,{canary},7,"))
+    with pytest.raises(ValueError, match="study_id is a text of 23 characters") as error:
+        datasets.mimic_iv_ecg(tmp_path / "m")
+    assert "canary" not in str(error.value)
+
+
 def test_missing_folders_and_files(tmp_path):
     with pytest.raises(
         FileNotFoundError, match="which is no folder; expected a folder of WFDB recordings with a CSV"

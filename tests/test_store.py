@@ -4,6 +4,7 @@ embeddings."""
 import concurrent.futures
 import contextlib
 import itertools
+import json
 import os
 import pickle
 import random
@@ -18,6 +19,7 @@ import warnings
 
 import numpy as np
 import pytest
+from small import TINY, HashEncoder, make_store
 from stores import LEADS, contents, create, die_at, ecg, ecgs, in_child, no_waiting_for_the_disk  # noqa: F401
 
 import kmerl
@@ -649,6 +651,108 @@ def test_damaged_stores_say_what_is_wrong(tmp_path):
 
     with pytest.raises(ValueError, match="has format 2, this kmerl reads 1"):
         kmerl.Store.open(damaged(newer))
+
+
+def flip(path, at, bit=1):
+    """Changes one bit of a file; of its end where `at` is negative."""
+    with open(path, "r+b") as file:
+        file.seek(at, 2 if at < 0 else 0)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ bit]))
+
+
+def test_a_flipped_bit_of_the_index_is_told(tmp_path):
+    create(tmp_path / "s", ecgs(5))
+    flip(tmp_path / "s" / "recordings.npy", -24 * 2 - 12)     # recording 2 gets the report of another
+    with pytest.raises(ValueError, match="recordings.npy is not what was written"):
+        kmerl.Store.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize("pattern, key", [("labels-*", "labels"), ("reports-*", "embeddings"), ("texts-*", "embeddings")])
+def test_a_flipped_bit_of_labels_and_embeddings_is_told_not_answered_with(tmp_path, pattern, key):
+    make_store(tmp_path / "s", 4)
+    store = kmerl.Store.open(tmp_path / "s")
+    path, = (tmp_path / "s").glob(pattern)
+    flip(path, -5)
+    for use in (store.corpus, lambda: store.verify(progress=False), lambda: getattr(store, key),
+                lambda: kmerl.KMERL(**TINY).fit(store, progress=False)):
+        with pytest.raises(ValueError, match=f"its {key} are not what was written"):
+            use()
+    flip(path, -5)
+    store.corpus()
+
+
+def change_database(path, *statement):
+    with contextlib.closing(sqlite3.connect(path / "store.sqlite")) as db:
+        db.execute(*statement)
+        db.commit()
+
+
+def test_verify_finds_changed_reports_and_rows(tmp_path):
+    create(tmp_path / "s", ecgs(5))
+    change_database(tmp_path / "s", "UPDATE reports SET text = 'another' WHERE id = 3")
+    assert kmerl.Store.open(tmp_path / "s").verify(progress=False) == [3]
+    change_database(tmp_path / "s", "UPDATE recordings SET patient = 'p9' WHERE id = 1")
+    with pytest.raises(ValueError, match="store.sqlite is not what was written about the recordings"):
+        kmerl.Store.open(tmp_path / "s").verify(progress=False)
+
+
+@pytest.mark.parametrize("key, field, name", [
+    ("labels", "file", "../labels-0123456789ab.npy"), ("labels", "file", "/etc/passwd"), ("labels", "file", "labels.npy"),
+    ("embeddings", "reports", "../reports-0123456789ab.npy"), ("embeddings", "texts", ["texts-0123456789ab.npy"]),
+])
+def test_a_store_names_no_file_elsewhere(tmp_path, key, field, name):
+    make_store(tmp_path / "s", 4)
+    with contextlib.closing(sqlite3.connect(tmp_path / "s" / "store.sqlite")) as db:
+        about = json.loads(db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+        db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps({**about, field: name}), key))
+        db.commit()
+    with pytest.raises(ValueError, match=f"{key}, {field} is .*, which no store writes"):
+        kmerl.Store.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize("statement", [
+    "CREATE TRIGGER t AFTER DELETE ON entities BEGIN DELETE FROM recordings; END", "CREATE VIEW v AS SELECT 1",
+    "ALTER TABLE texts ADD COLUMN more TEXT", "DROP TABLE skipped",
+])
+def test_a_store_has_no_other_tables(tmp_path, statement):
+    create(tmp_path / "s", ecgs(3))
+    change_database(tmp_path / "s", statement)
+    with pytest.raises(ValueError, match="is not what a store has"):
+        kmerl.Store.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize("counts", [{"recordings": 2**62}, {"recordings": -1}, {"reports": "5"}, {"reports": 2.0}, None])
+def test_counts_that_no_store_has(tmp_path, counts):
+    create(tmp_path / "s", ecgs(3))
+    change_database(tmp_path / "s", "UPDATE meta SET value = ? WHERE key = 'counts'",
+                    (json.dumps(counts and {"recordings": 3, "reports": 3, "skipped": 0, "patients": 2, **counts}),))
+    with pytest.raises(ValueError, match="counts.* which no store writes"):
+        kmerl.Store.open(tmp_path / "s")
+
+
+def test_nothing_is_written_through_a_symbolic_link(tmp_path, small_batches):
+    """As somebody's archive may hold them: a file outside stays what it is."""
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"precious")
+    store = make_store(tmp_path / "s", 4)
+    for name in ("labels.npy.part", "store.sqlite.part", "embedding.json.part"):
+        (tmp_path / "s" / name).symlink_to(outside)
+    store.label(progress=False).embed(HashEncoder(), progress=False)
+    (tmp_path / "s" / "lock").unlink()
+    (tmp_path / "s" / "lock").symlink_to(outside)
+    with pytest.raises(OSError, match="lock is a symbolic link"):
+        store.label(progress=False)
+    for name in ("building.sqlite", "signals-00000.npy.part", "recordings.npy.part"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / "building.sqlite").touch()
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(outside)
+        with pytest.raises(ValueError, match="is a symbolic link"):
+            create(folder, ecgs(3))
+    assert outside.read_bytes() == b"precious"
 
 
 def test_verify_finds_a_changed_sample(tmp_path):

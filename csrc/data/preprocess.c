@@ -13,6 +13,7 @@
 
 enum {
     HALF_WIDTH = 10,        /* zero crossings of the kernel to each side                            */
+    MOST_RATIO = 1000,      /* fs_in / fs_out: a filter has at most MOST_PHASES * 20 MOST_RATIO weights  */
     MOST_PHASES = 1024,     /* ratios with more phases interpolate between STEPS + 1 of them        */
     STEPS = 512,
     WIDE = 16,              /* leads that are filtered side by side                                 */
@@ -123,6 +124,9 @@ km_status km_preprocess_length(int64_t *length, int64_t n, double fs_in, double 
     if (!(fs_in >= 1.0 && fs_in <= 100000.0) || !(fs_out >= 1.0 && fs_out <= 100000.0))
         return km_error_set(err, KM_VALUE, "fs must be between 1 and 100000 Hz, got %g",
                             fs_in >= 1.0 && fs_in <= 100000.0 ? fs_out : fs_in);
+    if (fs_in > MOST_RATIO * fs_out)
+        return km_error_set(err, KM_VALUE, "fs of %g Hz is more than %d times %g Hz: its filter would be longer than a "
+                            "recording", fs_in, MOST_RATIO, fs_out);
     if (n < 1)
         return km_error_set(err, KM_VALUE, "signal has no samples");
     double samples = floor((double)n * fs_out / fs_in + 0.5);

@@ -12,7 +12,7 @@
 #define KM_FLAT_RANGE 0.0015f   /* mV */
 
 /* Length after resampling: round(n * fs_out / fs_in), at least 1. KM_VALUE for rates outside 1 .. 100000 Hz,
- * no samples, or more than 2^40 of them afterwards.                                                           */
+ * fs_in above 1000 fs_out, no samples, or more than 2^40 of them afterwards.                                  */
 km_status km_preprocess_length(int64_t *length, int64_t n, double fs_in, double fs_out, km_error *err);
 
 /* out[j] = sum_i h(j * fs_in / fs_out - i) x[i],   h(u) = c sinc(c u) kaiser(u / W),   c = min(1, fs_out / fs_in):

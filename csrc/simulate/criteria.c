@@ -231,8 +231,8 @@ km_status km_criteria_check(const km_criteria *criteria, int alternatives, int c
                             KM_MAX_LABELS);
     int last = 0;
     for (int i = 0; i < criteria->rules; i++)
-        if (criteria->label[i] < 0 || criteria->label[i] >= criteria->labels ||
-            criteria->alternative[i] > criteria->alternative[i + 1])
+        if (criteria->label[i] < 0 || criteria->label[i] >= criteria->labels || criteria->kind[i] < 0 ||
+            criteria->kind[i] > 2 || criteria->alternative[i] > criteria->alternative[i + 1])
             return km_error_set(err, KM_VALUE, "rule %d of the criteria leads outside the table", i);
     if (criteria->alternative[0] != 0 || criteria->alternative[criteria->rules] != alternatives)
         return km_error_set(err, KM_VALUE, "the criteria's alternatives do not fit the table");
