@@ -34,8 +34,8 @@ BATCH = 256  # recordings, at most, until they are kept
 BATCH_SECONDS = 1.0  # the same
 KNOWN = 4096  # texts whose row is known without asking the database
 IN_FLIGHT = 64  # recordings being prepared by an executor of the user's
-GROUP = 64  # paths that are read in one call
-ROOM = 4 << 20  # samples of such a group in memory; a recording that alone is larger is read by `prepare`
+GROUP = 16  # paths that are read in one call: small enough that their samples stay in the cache until they are written
+ROOM = 1 << 20  # samples of such a group in memory; a recording that alone is larger is read by `prepare`
 
 
 # ---- one recording -----------------------------------------------------------------------------------------

@@ -43,8 +43,78 @@ KM_VECTOR static void pack_block(tally *result, int16_t *out, const float *x, in
     *result = (tally){low, high, missing, clipped};
 }
 
-km_status km_steps_pack(km_steps *steps, int16_t *out, const float *x, int64_t stride, const int *ids, int leads,
-                        int64_t samples, km_error *err)
+/* What is in packed steps. Above the lowest one, in 16 bits without a sign, a missing one is the largest there is. */
+KM_VECTOR static void survey(tally *result, const int16_t *out, int count)
+{
+    uint16_t low = 2 * KM_STEPS_LARGEST, missing = 0;
+    int16_t high = -KM_STEPS_LARGEST;
+    for (int i = 0; i < count; i++) {
+        const uint16_t above = (uint16_t)(out[i] + KM_STEPS_LARGEST);
+        low = above < low ? above : low;
+        high = out[i] > high ? out[i] : high;
+    }
+    for (int i = 0; i < count; i++)
+        missing = (uint16_t)(missing + (uint16_t)(out[i] == KM_STEPS_MISSING ? 1 : 0));
+    *result = (tally){low - KM_STEPS_LARGEST, high, missing, result->clipped};
+}
+
+/* (raw - baseline) times, whole numbers that stay within 32 bits; returns how many were clipped. */
+KM_VECTOR static int32_t multiply(int16_t *out, const int16_t *raw, int count, int32_t baseline, int32_t times)
+{
+    int32_t clipped = 0;
+    for (int i = 0; i < count; i++) {
+        const int32_t s = (raw[i] - baseline) * times;
+        const int32_t most = s > KM_STEPS_LARGEST ? KM_STEPS_LARGEST : s;
+        const int32_t both = most < -KM_STEPS_LARGEST ? -KM_STEPS_LARGEST : most;
+        clipped += (both != s) & (raw[i] != KM_STEPS_MISSING);
+        out[i] = (int16_t)(raw[i] == KM_STEPS_MISSING ? KM_STEPS_MISSING : both);
+    }
+    return clipped;
+}
+
+/* As pack_block of (raw - baseline) scale. */
+KM_VECTOR static int32_t rescale(int16_t *out, const int16_t *raw, int count, double baseline, double scale)
+{
+    float step[BLOCK];
+    int32_t clipped = 0;
+    for (int i = 0; i < count; i++)
+        step[i] = rintf((float)((raw[i] - baseline) * scale) * 1000.0f);
+    for (int i = 0; i < count; i++) {
+        const float most = step[i] > (float)KM_STEPS_LARGEST ? (float)KM_STEPS_LARGEST : step[i];
+        const float both = most < -(float)KM_STEPS_LARGEST ? -(float)KM_STEPS_LARGEST : most;
+        clipped += (both != step[i]) & (raw[i] != KM_STEPS_MISSING);
+        out[i] = (int16_t)(raw[i] == KM_STEPS_MISSING ? KM_STEPS_MISSING : (int32_t)both);
+    }
+    return clipped;
+}
+
+/* Rows of samples: in mV, or as their file has them. */
+typedef struct rows {
+    const float *x;
+    const int16_t *raw;
+    const double *baseline, *scale;
+    int64_t stride;
+} rows;
+
+static void pack_part(tally *t, int16_t *out, const rows *in, int row, int64_t from, int count)
+{
+    if (in->x != NULL) {
+        pack_block(t, out, in->x + row * in->stride + from, count);
+        return;
+    }
+    /* Where 1 uV is a whole number of a step's halves, thirds, ...: (raw - baseline) times is exact, and what rounding
+     * in float would have come to, as long as it is not clipped anyway.                                           */
+    const int16_t *raw = in->raw + row * in->stride + from;
+    const double baseline = in->baseline[row], scale = in->scale[row], times = rint(1000.0 * scale);
+    if (fabs(baseline) <= 1 << 20 && baseline == rint(baseline) && fabs(times) <= 1000 && scale == times / 1000.0)
+        t->clipped = multiply(out, raw, count, (int32_t)baseline, (int32_t)times);
+    else
+        t->clipped = rescale(out, raw, count, baseline, scale);
+    survey(t, out, count);
+}
+
+static km_status pack(km_steps *steps, int16_t *out, const rows *in, const int *ids, int leads, int64_t samples,
+                      km_error *err)
 {
     *steps = (km_steps){.samples = samples};
     if (samples < KM_STEPS_SHORTEST)
@@ -67,8 +137,7 @@ km_status km_steps_pack(km_steps *steps, int16_t *out, const float *x, int64_t s
         for (int64_t from = 0; from < samples; from += BLOCK) {
             const int64_t left = samples - from;
             tally t;
-            pack_block(&t, out + from, x + row[lead] * stride + from,
-                       (int)(left < BLOCK ? left : BLOCK));
+            pack_part(&t, out + from, in, row[lead], from, (int)(left < BLOCK ? left : BLOCK));
             low = t.low < low ? t.low : low;
             high = t.high > high ? t.high : high;
             missing += t.missing;
@@ -89,4 +158,18 @@ km_status km_steps_pack(km_steps *steps, int16_t *out, const float *x, int64_t s
         return km_error_set(err, KM_VALUE, "no lead is left: all %d are flat or have more than 20 %% of samples "
                             "missing", leads);
     return KM_OK;
+}
+
+km_status km_steps_pack(km_steps *steps, int16_t *out, const float *x, int64_t stride, const int *ids, int leads,
+                        int64_t samples, km_error *err)
+{
+    const rows in = {.x = x, .stride = stride};
+    return pack(steps, out, &in, ids, leads, samples, err);
+}
+
+km_status km_steps_rescale(km_steps *steps, int16_t *out, const int16_t *raw, int64_t stride, const double *baseline,
+                           const double *scale, const int *ids, int leads, int64_t samples, km_error *err)
+{
+    const rows in = {.raw = raw, .baseline = baseline, .scale = scale, .stride = stride};
+    return pack(steps, out, &in, ids, leads, samples, err);
 }

@@ -27,4 +27,10 @@ typedef struct km_steps {
 km_status km_steps_pack(km_steps *steps, int16_t *out, const float *x, int64_t stride, const int *ids, int leads,
                         int64_t samples, km_error *err);
 
+/* The same, to the bit, of x = (float)((steps - baseline) scale), raw (leads, samples), -32768 missing; baseline and
+ * scale (leads), (32768 + |baseline|) |scale| < KM_STEPS_BOUND.                                                   */
+#define KM_STEPS_BOUND 1e30
+km_status km_steps_rescale(km_steps *steps, int16_t *out, const int16_t *raw, int64_t stride, const double *baseline,
+                           const double *scale, const int *ids, int leads, int64_t samples, km_error *err);
+
 #endif

@@ -76,9 +76,22 @@ int km_wfdb_width(const km_wfdb *header, int signal);
 km_status km_wfdb_length(int64_t *samples, const km_wfdb *header, int signal, uint64_t size, int verify,
                          km_error *err);
 
-/* x[i] = (step - baseline) / gain in mV for one signal of a file, NaN where the step is -32768.
- * data (size bytes) is the file from its beginning and must hold `samples` whole frames: km_wfdb_length said so.
- * With verify the checksum must agree, and the size a MATLAB file states about itself.                         */
+/* steps (count, n), rows `stride` apart: samples from .. from + n - 1 of these signals, all of the file that data
+ * (size bytes) is from its beginning. KM_VALUE where it does not hold from + n whole frames.                    */
+km_status km_wfdb_split(int16_t *steps, int64_t stride, const km_wfdb *header, const int *rows, int count, int64_t from,
+                        int64_t n, const unsigned char *data, size_t size, km_error *err);
+
+/* The checksum of one signal, steps (samples) all there is of it. */
+km_status km_wfdb_check(const int16_t *steps, int64_t samples, const km_wfdb *header, int signal, km_error *err);
+
+/* What a MATLAB file (size bytes from its beginning) states about itself must agree with the header. */
+km_status km_wfdb_check_matlab(const km_wfdb *header, int signal, int64_t samples, const unsigned char *data,
+                               size_t size, km_error *err);
+
+/* x[i] = (steps[i] - baseline) * scale in mV, scale that of km_wfdb_scale over the gain; NaN where a step is -32768. */
+void km_wfdb_convert(float *x, const int16_t *steps, int64_t n, double baseline, double scale);
+
+/* All of this for one signal: x (samples) in mV from the bytes of its file; with verify both checks. */
 km_status km_wfdb_decode(float *x, int64_t samples, const km_wfdb *header, int signal, const unsigned char *data,
                          size_t size, int verify, km_error *err);
 

@@ -20,7 +20,7 @@ typedef struct block {
 } block;
 
 typedef struct scratch {
-    block bytes, signal, resampled, path;
+    block bytes, steps, signal, resampled, path;
 } scratch;
 
 static int block_reserve(block *b, size_t size)
@@ -118,26 +118,39 @@ static int pack_file(km_wfdb_file *file, int16_t *out, int64_t room, double seco
     if (last > room / count)
         return -1;
 
-    if (!block_reserve(&s->signal, (size_t)count * (size_t)stride * sizeof(float)))
+    double baseline[KM_LEADS], scale[KM_LEADS];
+    int bounded = 1;
+    if (!block_reserve(&s->steps, (size_t)count * (size_t)stride * sizeof(int16_t)))
+        return 0;
+    const int16_t *raw = s->steps.data;
+    if (km_wfdb_split(s->steps.data, stride, &file->header, rows, count, 0, stride, s->bytes.data, there, &err) != KM_OK ||
+        (verify && km_wfdb_check_matlab(&file->header, rows[0], stride, s->bytes.data, there, &err) != KM_OK))
+        return 0;
+    for (int i = 0; i < count; i++) {
+        const km_wfdb_signal *signal = &file->header.signal[rows[i]];
+        if (km_wfdb_scale(&scale[i], signal, &err) != KM_OK ||
+            (verify && km_wfdb_check(raw + i * stride, stride, &file->header, rows[i], &err) != KM_OK))
+            return 0;
+        ids[i] = signal->lead;
+        baseline[i] = signal->baseline;
+        scale[i] /= signal->gain;
+        bounded &= (32768 + fabs(baseline[i])) * fabs(scale[i]) < KM_STEPS_BOUND;
+    }
+    if (fs == KM_STEPS_FS && bounded)
+        return km_steps_rescale(&file->steps, out, raw, stride, baseline, scale, ids, count, last, &err) == KM_OK;
+
+    if (!block_reserve(&s->signal, (size_t)count * (size_t)samples * sizeof(float)))
         return 0;
     float *x = s->signal.data;
-    for (int i = 0; i < count; i++) {
-        ids[i] = file->header.signal[rows[i]].lead;
-        if (km_wfdb_decode(x + i * stride, stride, &file->header, rows[i], s->bytes.data, there, verify, &err) != KM_OK)
-            return 0;
-    }
+    for (int i = 0; i < count; i++)
+        km_wfdb_convert(x + i * samples, raw + i * stride, samples, baseline[i], scale[i]);
     if (fs != KM_STEPS_FS) {
-        for (int i = 1; i < count && samples < stride; i++)
-            memmove(x + i * samples, x + i * stride, (size_t)samples * sizeof *x);
         if (!block_reserve(&s->resampled, (size_t)count * (size_t)length * sizeof(float)) ||
             km_preprocess_resample(s->resampled.data, x, count, samples, fs, KM_STEPS_FS, 1, &err) != KM_OK)
             return 0;
         x = s->resampled.data;
-        stride = length;
     }
-    if (km_steps_pack(&file->steps, out, x, stride, ids, count, last, &err) != KM_OK)
-        return 0;
-    return 1;
+    return km_steps_pack(&file->steps, out, x, length, ids, count, last, &err) == KM_OK;
 }
 
 int km_wfdb_file_pack(km_wfdb_file *files, int count, int16_t *out, int64_t room, double seconds, int verify)
@@ -160,6 +173,7 @@ int km_wfdb_file_pack(km_wfdb_file *files, int count, int16_t *out, int64_t room
         used += files[i].count;
     }
     free(s.bytes.data);
+    free(s.steps.data);
     free(s.signal.data);
     free(s.resampled.data);
     free(s.path.data);

@@ -116,9 +116,38 @@ static void test_lengths(void)
     free(x);
 }
 
+/* Every step there is, in whole multiples of 1 uV and otherwise: what km_steps_pack makes of the same in mV. */
+static void test_rescale(void)
+{
+    enum { ALL = 65536 };
+    static const double cases[][2] = {{0, 1e-3}, {0, 1 / 200.0}, {-7, 4 / 1000.0}, {32000, 1e-3}, {1 << 20, 1.0}, {5, -1e-3},
+                                      {-1048576, -0.999}, {0.5, 1e-3}, {0, 1 / 2000.0}, {123, 1 / 39511.32508452368},
+                                      {(1 << 20) + 1, 1e-3}, {0, 1e20}, {3, 1e-12}, {-32768, 1 / 333.0}};
+    int16_t *raw = malloc(ALL * sizeof *raw), *out = malloc(ALL * sizeof *out), *expected = malloc(ALL * sizeof *out);
+    float *x = malloc(ALL * sizeof *x);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const double baseline = cases[k][0], scale = cases[k][1];
+        const int id = 9;
+        km_steps s, t;
+        for (int i = 0; i < ALL; i++) {
+            raw[i] = (int16_t)(uint16_t)(i * 40503);            /* each once, in no order */
+            x[i] = raw[i] == KM_STEPS_MISSING ? NAN : (float)((raw[i] - baseline) * scale);
+        }
+        const km_status one = km_steps_pack(&s, expected, x, ALL, &id, 1, ALL, &err);
+        CHECK(km_steps_rescale(&t, out, raw, ALL, &baseline, &scale, &id, 1, ALL, &err) == one);
+        CHECK(memcmp(out, expected, ALL * sizeof *out) == 0 && t.leads == s.leads && t.dropped == s.dropped);
+        CHECK(t.missing == s.missing && t.clipped == s.clipped && t.samples == s.samples);
+    }
+    free(raw);
+    free(out);
+    free(expected);
+    free(x);
+}
+
 int main(void)
 {
     test_values();
+    test_rescale();
     test_leads();
     test_missing();
     test_lengths();

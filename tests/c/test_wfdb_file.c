@@ -57,7 +57,8 @@ static int16_t sum_of(const int16_t *steps, int column, int leads, int samples)
 static void test_values(void)
 {
     static const char *const gains[] = {"1000/mV", "1000(0)/mV", "200(0)/mV", "250(-7)/mV",  "1000(32000)/mV", "1/uV", "-1000/mV",
-                                        "500.5(3.5)/mV", "1e6/V", "0.25(11)/mV", "2000/mV", "333(-32768)/mV", "1000(2147483648)/mV"};
+                                        "500.5(3.5)/mV", "1e6/V", "0.25(11)/mV", "2000/mV", "333(-32768)/mV", "1000(2147483648)/mV", "1e-34/mV",
+                                        "1e-320/mV"};
     int16_t steps[2 * SAMPLES];
     draw(steps, 2, SAMPLES, 1);
     for (int i = 0; i < 20; i++)                                /* the whole range */

@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *zero = size > 1 ? memchr(data, 0, size - 1) : NULL;
     const size_t length = zero != NULL ? (size_t)(zero - data) : size - 1, rest = zero != NULL ? size - 2 - length : 0;
     write_file(header_path, data, length);
-    write_file(signal_path, zero + (zero != NULL), rest);
+    write_file(signal_path, zero != NULL ? zero + 1 : data, rest);
 
     static const double seconds[4] = {-1, 0.5, 10, 1e300};
     const int64_t room = choice & 8 ? ROOM : (int64_t)(choice >> 4) * 40;
