@@ -62,7 +62,7 @@ check-install-all: $(VENV)/installed ## the same for every BLAS, every Python th
 	bash .ci/check-install $(BIN)/python all
 
 bench: $(VENV)/parity $(VENV)/built ## speed against PyTorch and friends: every ratio of docs/performance.md (8 minutes)
-	for name in train text import; do echo "== bench_$$name"; $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
+	for name in train text import scale; do echo "== bench_$$name"; $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
 
 bench-all: $(VENV)/parity $(VENV)/built ## every benchmark there is
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
