@@ -123,7 +123,8 @@ static int pack_file(km_wfdb_file *file, int16_t *out, int64_t room, double seco
     if (!block_reserve(&s->steps, (size_t)count * (size_t)stride * sizeof(int16_t)))
         return 0;
     const int16_t *raw = s->steps.data;
-    if (km_wfdb_split(s->steps.data, stride, &file->header, rows, count, 0, stride, s->bytes.data, there, &err) != KM_OK ||
+    if (km_wfdb_split(s->steps.data, stride, &file->header, rows, count, 0, stride, s->bytes.data, there, &err) !=
+            KM_OK ||
         (verify && km_wfdb_check_matlab(&file->header, rows[0], stride, s->bytes.data, there, &err) != KM_OK))
         return 0;
     for (int i = 0; i < count; i++) {
