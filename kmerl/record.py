@@ -315,14 +315,28 @@ def _read_signals(wfdb, path, name, info, verify):
     return Record(np.concatenate(signals), top, [lead for _, lead, _ in info["rows"]], name, info["comments"])
 
 
+_FLAC = (508, 516, 524)  # formats that are compressed
+_FLAC_SAMPLES = 8192  # in a byte, at most
+_MOST_JOINED = 1 << 28  # samples a lead of a recording in segments, whose gaps need no bytes: 25 days at 125 Hz
+
+
 def _check_files(folder, name, info):
-    """What the package will open must be regular files."""
-    for file in dict.fromkeys(info["files"]):
+    """What the package will open must be regular files, with room for the samples that it will make place for: a
+    sample takes a byte at least in all formats that are not compressed."""
+    samples = {}
+    for file, form, frame in info["files"]:
+        samples[file] = samples.get(file, 0) + info["samples"] * frame / (_FLAC_SAMPLES if form in _FLAC else 1)
+    for file, least in samples.items():
         path = os.path.join(folder, file)
         try:
-            os.close(_open(path)[0])
+            descriptor, size = _open(path)
+            os.close(descriptor)
         except FileNotFoundError:
             raise _missing(path, f"the header {name}.hea names it") from None
+        if size < least:
+            raise ValueError(
+                f"file {file} is truncated: it has {size:,} bytes, the header says {info['samples']:,} samples a signal"
+            )
 
 
 def _read_segments(wfdb, folder, name, info, verify, chosen):
@@ -336,7 +350,7 @@ def _read_segments(wfdb, folder, name, info, verify, chosen):
         if inner["segments"] > 1:
             raise ValueError(f"segment {segment} is itself in segments; this is not read")
         first = first or inner
-        if "~" in inner["files"]:
+        if any(file == "~" for file, _, _ in inner["files"]):
             continue
         _check_files(folder, segment, inner)
         if verify:
@@ -346,6 +360,10 @@ def _read_segments(wfdb, folder, name, info, verify, chosen):
             _check_sums(part, segment + ", signal {}")
     if first is None:
         raise ValueError("the recording has no segment with signals")
+    if info["samples"] > _MOST_JOINED:
+        raise ValueError(
+            f"the recording has {info['samples']:,} samples a lead in segments, at most {_MOST_JOINED:,} are read"
+        )
     record = wfdb.rdrecord(os.path.join(folder, name), m2s=True)
     rows = [row for row, _, _ in first["rows"]]
     scales = np.array([scale for _, _, scale in first["rows"]])

@@ -101,10 +101,11 @@ def test_one_sample_and_the_same_rate():
 
 
 @pytest.mark.parametrize(
-    "fs_in, fs_out", [(0, 500), (-1, 500), (float("nan"), 500), (500, 0), (500, 1e6), (0.5, 500), (100000, 99), (1001, 1)]
+    "fs_in, fs_out",
+    [(0, 500), (-1, 500), (float("nan"), 500), (500, 0), (500, 1e6), (0.5, 500), (100000, 99), (1001, 1)],
 )
 def test_bad_rates(fs_in, fs_out):
-    with pytest.raises(ValueError, match="between 1 and 100000 Hz"):
+    with pytest.raises(ValueError, match="between 1 and 100000 Hz|more than 1000 times"):
         resample(np.zeros((1, 10)), fs_in, fs_out)
 
 

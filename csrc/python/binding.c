@@ -52,3 +52,11 @@ PyObject *km_binding_zeros(int ndim, const npy_intp *shape, int type)
 {
     return PyArray_ZEROS(ndim, (npy_intp *)shape, type, 0);
 }
+
+PyObject *km_binding_item(PyObject *dict, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *item = key != NULL ? PyDict_GetItemWithError(dict, key) : NULL;
+    Py_XDECREF(key);
+    return item;
+}

@@ -30,6 +30,10 @@ PyObject *km_binding_raise(const km_error *err);
  * name is the argument's name, type an NPY_ number, shape has ndim entries, -1 for any length.       */
 PyArrayObject *km_binding_array(PyObject *object, const char *name, int type, int ndim, const npy_intp *shape);
 
+/* dict[name], borrowed, or NULL: without an exception where it is not there, with one where memory ran out, which
+ * PyDict_GetItemString takes for the same.                                                            */
+PyObject *km_binding_item(PyObject *dict, const char *name);
+
 /* A new zeroed array. */
 PyObject *km_binding_zeros(int ndim, const npy_intp *shape, int type);
 

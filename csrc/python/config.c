@@ -5,8 +5,8 @@
 /* dict[name], borrowed, or NULL with KeyError set. */
 static PyObject *field_of(PyObject *dict, const char *name)
 {
-    PyObject *value = PyDict_GetItemString(dict, name);
-    if (value == NULL)
+    PyObject *value = km_binding_item(dict, name);
+    if (value == NULL && !PyErr_Occurred())
         PyErr_Format(PyExc_KeyError, "config lacks the field %s", name);
     return value;
 }
@@ -44,7 +44,7 @@ int km_binding_config(PyObject *dict, void *pointer)
     KM_CONFIG_FIELDS(INT, REAL)
 #undef INT
 #undef REAL
-    PyObject *masked = PyDict_GetItemString(dict, "masked_leads");
+    PyObject *masked = km_binding_item(dict, "masked_leads");
     PyObject *items = masked != NULL ? PySequence_Fast(masked, "masked_leads must be a sequence") : NULL;
     if (items == NULL || PySequence_Fast_GET_SIZE(items) != KM_LEADS) {
         if (!PyErr_Occurred())

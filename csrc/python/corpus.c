@@ -25,9 +25,10 @@ static void corpus_dealloc(PyObject *object)
 /* dict[name], checked; NULL with an exception set. */
 static PyArrayObject *item(PyObject *dict, const char *name, int type, int ndim, const npy_intp *shape)
 {
-    PyObject *object = PyDict_GetItemString(dict, name);
+    PyObject *object = km_binding_item(dict, name);
     if (object == NULL) {
-        PyErr_Format(PyExc_KeyError, "the corpus lacks %s", name);
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_KeyError, "the corpus lacks %s", name);
         return NULL;
     }
     return km_binding_array(object, name, type, ndim, shape);
@@ -35,9 +36,10 @@ static PyArrayObject *item(PyObject *dict, const char *name, int type, int ndim,
 
 static int set_shards(corpus_object *self, PyObject *dict)
 {
-    PyObject *shards = PyDict_GetItemString(dict, "shards");
+    PyObject *shards = km_binding_item(dict, "shards");
     if (shards == NULL || !PyList_Check(shards)) {
-        PyErr_SetString(PyExc_TypeError, "shards must be a list of int16 arrays");
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "shards must be a list of int16 arrays");
         return -1;
     }
     const Py_ssize_t count = PyList_GET_SIZE(shards);
@@ -119,8 +121,8 @@ static PyObject *corpus_new(PyTypeObject *type, PyObject *args, PyObject *keywor
         return NULL;
     km_error err;
     /* Copies of the containers: what the caller does to his changes nothing here. */
-    PyObject *shards = PyDict_GetItemString(dict, "shards");
-    self->arrays = PyDict_Copy(dict);
+    PyObject *shards = km_binding_item(dict, "shards");
+    self->arrays = PyErr_Occurred() ? NULL : PyDict_Copy(dict);
     if (self->arrays != NULL && shards != NULL && PyList_Check(shards)) {
         shards = PyList_GetSlice(shards, 0, PyList_GET_SIZE(shards));
         if (shards == NULL || PyDict_SetItemString(self->arrays, "shards", shards) < 0)

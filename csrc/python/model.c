@@ -75,9 +75,10 @@ int km_binding_set_tensors(const km_layout *layout, km_real *flat, PyObject *dic
         for (int i = 0; i < layout->count; i++) {
             const km_tensor *tensor = &layout->tensors[i];
             npy_intp shape[2];
-            PyObject *object = PyDict_GetItemString(dict, tensor->name);
+            PyObject *object = km_binding_item(dict, tensor->name);
             if (object == NULL) {
-                PyErr_Format(PyExc_KeyError, "the parameter %s is missing", tensor->name);
+                if (!PyErr_Occurred())
+                    PyErr_Format(PyExc_KeyError, "the parameter %s is missing", tensor->name);
                 return -1;
             }
             PyArrayObject *array = km_binding_array(object, tensor->name, KM_NPY_REAL, tensor_shape(tensor, shape),
@@ -109,8 +110,10 @@ int km_binding_set_tensors(const km_layout *layout, km_real *flat, PyObject *dic
 static int item(PyObject *dict, const char *name, int type, int ndim, const npy_intp *shape, int optional,
                 PyArrayObject **out)
 {
-    PyObject *object = PyDict_GetItemString(dict, name);
+    PyObject *object = km_binding_item(dict, name);
     *out = NULL;
+    if (object == NULL && PyErr_Occurred())
+        return -1;
     if (object == NULL || object == Py_None) {
         if (optional)
             return 0;

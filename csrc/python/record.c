@@ -223,7 +223,8 @@ exit:
 
 PyDoc_STRVAR(wfdb_header_doc,
 "wfdb_header(header, leads)\n--\n\n"
-"What a WFDB header says, as a dict; rows: the indices of the signals that leads selects.");
+"What a WFDB header says, as a dict; rows: the indices of the signals that leads selects; files: (name, format,\n"
+"samples a frame) of each signal.");
 
 static PyObject *wfdb_header(PyObject *module, PyObject *args)
 {
@@ -235,7 +236,7 @@ static PyObject *wfdb_header(PyObject *module, PyObject *args)
 
     km_error err = {KM_OK, ""};
     km_wfdb header;
-    PyObject *result = NULL, *comments = NULL, *segments = NULL, *rows = NULL;
+    PyObject *result = NULL, *comments = NULL, *segments = NULL, *rows = NULL, *files = NULL;
     if (km_wfdb_create(&header, text.buf, (size_t)text.len, &err) != KM_OK) {
         PyBuffer_Release(&text);
         return km_binding_raise(&err);
@@ -246,8 +247,18 @@ static PyObject *wfdb_header(PyObject *module, PyObject *args)
     comments = decoded_list(header.comment, header.comment_count);
     segments = decoded_list(header.segment, header.segment_count);
     rows = PyList_New(count);
-    if (comments == NULL || segments == NULL || rows == NULL)
+    files = PyList_New(0);
+    if (comments == NULL || segments == NULL || rows == NULL || files == NULL)
         goto exit;
+    for (int i = 0; header.segments == 1 && i < header.signal_count; i++) {
+        const km_wfdb_signal *s = &header.signal[i];
+        PyObject *name = PyUnicode_DecodeFSDefaultAndSize(s->file.start, (Py_ssize_t)s->file.length);
+        PyObject *item = name == NULL ? NULL : Py_BuildValue("(Nii)", name, s->format, s->frame);
+        const int failed = item == NULL || PyList_Append(files, item) < 0;
+        Py_XDECREF(item);
+        if (failed)
+            goto exit;
+    }
     for (int i = 0; i < count; i++) {
         const km_wfdb_signal *s = &header.signal[row[i]];
         double scale;
@@ -258,17 +269,9 @@ static PyObject *wfdb_header(PyObject *module, PyObject *args)
             goto exit;
         PyList_SET_ITEM(rows, i, item);
     }
-    result = Py_BuildValue("{s:d, s:L, s:i, s:O, s:O, s:O, s:[]}", "fs", header.fs, "samples",
+    result = Py_BuildValue("{s:d, s:L, s:i, s:O, s:O, s:O, s:O}", "fs", header.fs, "samples",
                            (long long)header.samples, "segments", header.segments, "comments", comments,
-                           "segment_names", segments, "rows", rows, "files");
-    for (int i = 0; result != NULL && header.segments == 1 && i < header.signal_count; i++) {
-        const km_wfdb_text file = header.signal[i].file;
-        PyObject *name = PyUnicode_DecodeFSDefaultAndSize(file.start, (Py_ssize_t)file.length);
-        PyObject *files = PyDict_GetItemString(result, "files");
-        if (name == NULL || PyList_Append(files, name) < 0)
-            Py_CLEAR(result);
-        Py_XDECREF(name);
-    }
+                           "segment_names", segments, "rows", rows, "files", files);
 
 exit:
     if (result == NULL && !PyErr_Occurred())
@@ -276,6 +279,7 @@ exit:
     Py_XDECREF(comments);
     Py_XDECREF(segments);
     Py_XDECREF(rows);
+    Py_XDECREF(files);
     km_wfdb_free(&header);
     PyBuffer_Release(&text);
     return result;

@@ -49,9 +49,10 @@ typedef struct table {
 /* dict[name] as an array of `type` with `count` entries (-1: any); a new reference is kept. */
 static const void *take(PyObject *dict, const char *name, int type, npy_intp count, npy_intp *length)
 {
-    PyObject *item = PyDict_GetItemString(dict, name);
+    PyObject *item = km_binding_item(dict, name);
     if (item == NULL) {
-        PyErr_Format(PyExc_KeyError, "the simulator's table lacks %s", name);
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_KeyError, "the simulator's table lacks %s", name);
         return NULL;
     }
     PyArrayObject *array = km_binding_array(item, name, type, 1, &count);
@@ -98,11 +99,11 @@ static int table_read(table *t, PyObject *dict)
         return -1;
     }
     phrases--;
-    g->above = take(dict, "implied", NPY_UINT8, -1, NULL);
     c->rules = (int)rules;
     c->labels = g->labels = (int)side;
     g->styles = (int)styles;
-    if ((g->said = take(dict, "said", NPY_INT32, styles * side + 1, NULL)) == NULL ||
+    if ((g->above = take(dict, "implied", NPY_UINT8, -1, NULL)) == NULL ||
+        (g->said = take(dict, "said", NPY_INT32, styles * side + 1, NULL)) == NULL ||
         (g->frames = take(dict, "frames", NPY_INT32, styles + 1, NULL)) == NULL ||
         (g->denials = take(dict, "denials", NPY_INT32, styles + 1, NULL)) == NULL ||
         (g->denied = take(dict, "denied", NPY_INT32, phrases, NULL)) == NULL ||
