@@ -72,7 +72,10 @@ class _Rows:
         """The header; ValueError where a needed column is not there."""
         with open(self.path, "rb") as file:
             self.place = 0
-            header = [column.strip() for column in next(csv.reader(self._lines(file)), [])]
+            try:
+                header = [column.strip() for column in next(csv.reader(self._lines(file)), [])]
+            except csv.Error as error:
+                raise ValueError(f"{self.name} is no CSV: {error}") from None
         missing = [column for column in needed if column not in header]
         if missing:
             raise ValueError(

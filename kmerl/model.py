@@ -503,6 +503,7 @@ class KMERL:
             p = answers[0] if len(answers) == 1 else (answers[0] + answers[1]) / 2
             probabilities[first:first + len(part)] = _kmerl.average_windows(np.ascontiguousarray(p), owner,
                                                                             rows["segments"], len(part))
+            _check_numbers(probabilities[first:first + len(part)], first)
             about += info
         result = probabilities[0] if single else probabilities
         return Answer(result, texts, about) if details else result
@@ -529,6 +530,7 @@ class KMERL:
             out = core.evaluate(batch, threads=self._threads())
             features[first:first + len(part)] = _kmerl.average_windows(out["features"], owner, rows["segments"],
                                                                        len(part))
+            _check_numbers(features[first:first + len(part)], first)
             first += len(part)
         return features[0] if single else features
 
@@ -667,6 +669,14 @@ KMERL.__init__.__signature__ = inspect.Signature(
     + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
        for name, field in _FIELDS.items()]
 )
+
+
+def _check_numbers(rows, first):
+    """RuntimeError where what is computed is no number, which weights beyond float32's products give."""
+    good = np.isfinite(rows).all(axis=1)
+    if not good.all():
+        raise RuntimeError(f"the answer about recording {first + int(np.argmin(good))} is not finite: the model's "
+                           "weights are too large for float32, or damaged")
 
 
 @dataclasses.dataclass

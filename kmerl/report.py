@@ -5,7 +5,7 @@ import io
 import json
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -682,13 +682,18 @@ def _revived(found):
         del found[name]
     shape = (len(rows), len(classes))
     labels = np.array([row[3] for row in rows]).reshape(shape)
+    scores = np.array(_numbers([row[2] for row in rows]), np.float32).reshape(shape)
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels other than 0 and 1")
     found["version"] = found.pop("kmerl")
     found["skipped"] = [(row["record"], row["reason"]) for row in found["skipped"]]
+    for one in fields(Report):
+        kind = int | float | None if one.name == "fraction" else one.type
+        if one.name in found and not isinstance(found[one.name], kind):
+            raise ValueError(f"{one.name} is a {type(found[one.name]).__name__}")
     return Report(
         **found,
-        scores=np.array([row[2] for row in rows], np.float32).reshape(shape),
+        scores=scores,
         labels=labels.astype(np.uint8),
         records=[str(row[0]) for row in rows],
         patients=[str(row[1]) for row in rows],

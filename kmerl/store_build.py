@@ -356,8 +356,7 @@ class Builder:
             self.skipped = self.db.execute("SELECT count(*) FROM skipped").fetchone()[0]
             self.reports = self.db.execute("SELECT count(*) FROM reports").fetchone()[0]
             if self.count + self.skipped:
-                stored = self.db.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()[0]
-                check_same_parameters(folder, json.loads(stored), parameters)
+                check_same_parameters(folder, stored_parameters(folder, self.db), parameters)
             else:  # nothing was kept with the parameters it was begun with
                 self.db.execute(
                     "UPDATE meta SET value = ? WHERE key = 'parameters'", (json.dumps(parameters),)
@@ -599,6 +598,15 @@ def check_format(folder, connection):
         raise ValueError(f"store {folder!r} has format {found}, this version of kmerl reads {fmt.FORMAT}")
 
 
+def stored_parameters(folder, connection):
+    """What the store was made with."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()
+    stored = None if row is None else json.loads(row[0])
+    if not isinstance(stored, dict):
+        raise ValueError(f"store {folder!r} is damaged: its parameters are {stored!r:.80}, which no store writes")
+    return stored
+
+
 def replace_database(connection, folder, change=None):
     """Writes `connection`'s database as the folder's `store.sqlite`, changed by `change(connection)`. It is
     written anew and renamed: a reader of the old one is not disturbed, and its bytes depend on its contents
@@ -637,10 +645,7 @@ def create(folder, records, reports, patients, *, parameters, executor, progress
         if os.path.exists(finished):
             with fmt.database_errors(finished), contextlib.closing(fmt.connect(finished, write=False)) as db:
                 check_format(folder, db)
-                stored = json.loads(
-                    db.execute("SELECT value FROM meta WHERE key = 'parameters'").fetchone()[0]
-                )
-                check_same_parameters(folder, stored, parameters)
+                check_same_parameters(folder, stored_parameters(folder, db), parameters)
                 done = check_same_inputs(folder, db, items)
             if next(items, None) is not None:
                 raise ValueError(

@@ -166,6 +166,9 @@ class TextEncoder:
                 offset = np.cumsum([0] + [len(tokens[i]) for i in chunk], dtype=np.int32)
                 ids = np.concatenate([tokens[i] for i in chunk])
                 out[chunk] = self._core.forward(ids, offset, pooling, threads)
+                if not np.isfinite(out[chunk]).all():
+                    raise RuntimeError(f"{self.id} gives embeddings that are not finite: its weights are too large for "
+                                       "float32, or damaged")
                 start += len(chunk)
                 bar.update(len(chunk))
         return out[[row[text] for text in texts]] if texts else out
@@ -539,7 +542,7 @@ def _check_texts(texts):
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"texts[{i}] is not valid Unicode (a lone surrogate): {_short(text)}") from None
+            raise ValueError(f"texts[{i}] is not valid Unicode: it has a lone surrogate") from None
     return [str(text) for text in texts]
 
 

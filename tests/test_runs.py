@@ -128,6 +128,22 @@ def test_nonfinite_skip_is_counted_and_resumed_to_the_same_bits(spoilt, tmp_path
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_gradient_without_bounds_stops_or_is_skipped_though_the_loss_is_finite(store, tmp_path):
+    # Tiny projections, whose direction is all that counts: what would turn them is beyond any number to train with.
+    options = {**TINY, "contrast_weight": 1e6, "temperature": 1e-4, "weight_std": 1e-6, "projection_norm": "none"}
+    first = kmerl.KMERL(**options).initialize(store.embeddings.width).parameters()
+    with pytest.raises(RuntimeError, match=r"step 1: .* the gradient of \S+ has norm .* of recordings [\d, ]+;") as caught:
+        kmerl.KMERL(**options).fit(store, out=tmp_path / "stop", progress=False)
+    assert np.isfinite(float(re.search(r"contrast ([^,]+), ", str(caught.value))[1]))
+    with pytest.warns(RuntimeWarning, match="steps were no update"):
+        model = kmerl.KMERL(**options).fit(store, out=tmp_path / "skip", nonfinite="skip", progress=False)
+    entries = [line for line in lines(tmp_path / "skip") if "val_loss" not in line]
+    assert len(entries) == model.nonfinite_steps_ > 0
+    assert all("the gradient of" in line["nonfinite"] and line["recordings"] for line in entries)
+    for found in (model, kmerl.load_model(tmp_path / "stop" / "last.safetensors")):
+        assert all(np.array_equal(first[name], array) for name, array in found.parameters().items())
+
+
 def test_nonfinite_takes_two_words(store):
     with pytest.raises(ValueError, match="nonfinite must be 'stop' or 'skip', got 'ignore'"):
         kmerl.KMERL(**TINY).fit(store, nonfinite="ignore", progress=False)

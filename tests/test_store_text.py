@@ -258,6 +258,41 @@ def test_errors_hold_no_report(tmp_path, capfd):
     assert "canary" not in written.out + written.err
 
 
+def test_comparison_and_extraction_hold_no_report(tmp_path, capfd, caplog):
+    caplog.set_level("INFO")
+    texts = [CANARY, CANARY + ". Old infarct."]
+    store = create(tmp_path / "s", [ecg(i, report="Sinus rhythm.") for i in range(2)]).label(vocabulary(), progress=True)
+
+    class Broken:
+        id = "broken"
+
+        def extract(self, texts, vocabulary):
+            return [[("not a finding",)] for _ in texts]
+
+    class Short(Broken):
+        def extract(self, texts, vocabulary):
+            return []
+
+    calls = [
+        lambda: kmerl.compare_extractors(texts, store, "lexicon"),
+        lambda: kmerl.compare_extractors(texts, "lexicon", np.zeros((2, 3))),
+        lambda: kmerl.compare_extractors([*texts, 3], "lexicon", "lexicon"),
+        lambda: kmerl.compare_extractors(CANARY, "lexicon", "lexicon"),
+        lambda: kmerl.compare_extractors(texts, "lexicon", Broken()),
+        lambda: kmerl.extract(texts, extractor=Broken()),
+        lambda: kmerl.extract(texts, extractor=Short()),
+        lambda: kmerl.extract([CANARY.encode()]),
+        lambda: kmerl.text._check_texts([CANARY + "\ud800"]),
+    ]
+    for call in calls:
+        with pytest.raises((TypeError, ValueError, AttributeError)) as error:
+            call()
+        assert "canary" not in str(error.value), call
+    kmerl.compare_extractors(texts, "lexicon", "lexicon")
+    written = capfd.readouterr()
+    assert "canary" not in written.out + written.err + caplog.text
+
+
 def test_ready_made_embeddings_need_reports_and_names_only(tmp_path):
     store = create(tmp_path / "s", [ecg(i, report=TEXTS[i]) for i in range(5)]).label(
         vocabulary(), progress=False

@@ -535,6 +535,7 @@ def case(seed, number, sources, work):
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", metrics.UndefinedMetricWarning)
             warnings.simplefilter("ignore", ResourceWarning)
+            warnings.filterwarnings("ignore", message=".*steps were no update")     # of a run that says it had such
             call(work)
     except DOCUMENTED as error:
         assert str(error).strip(), f"{note}: {type(error).__name__} without a word"
