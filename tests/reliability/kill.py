@@ -93,6 +93,8 @@ def campaign(kills, seed, say=print):
             except Exception as error:
                 raise AssertionError(f"seed {seed}, round {rounds} ({', '.join(here)}): {error}") from error
             subprocess.run(["rm", "-r", str(folder)], check=True)
+            if rounds % 10 == 0:
+                say(f"{sum(killed.values())} kills in {rounds} rounds", flush=True)
     say(f"{sum(killed.values())} kills in {rounds} rounds: {killed}; nothing lost, every result the undisturbed one")
     return killed
 
