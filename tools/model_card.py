@@ -205,7 +205,7 @@ by likeness of words, and nobody has checked those.
 {line["ecgs"]:,} simulated ECGs (docs/simulator.md), each seen once, and **no real recording**. Labels are the simulator's, by its
 criteria; text embeddings are those of all-MiniLM-L6-v2. {found["hours"]:.1f} hours in all on a share of two processor cores. The weights
 are {"the running mean over epochs" if found["weights"] == "average" else "the last step's"} after epoch {found["chosen"]} of \
-{len(found["curve"])}, the best by the mean AUC on the {seen} development recordings below: **choosing so
+{len(found["curve"])} trained and {config["epochs"]} planned, the best by the mean AUC on the {seen} development recordings below: **choosing so
 flatters the figures on these recordings a little**, and so does that settings and the simulator were worked on in their sight.
 
     make model                                       # trains it again; goes on where it stopped
