@@ -1,9 +1,6 @@
 """Recordings a second into a store, per core, against the loop that one writes otherwise.
 
-    python benchmarks/bench_import.py [--records 512] [--rounds 5] [--checkpoint FILE]
-
-With a checkpoint also: what importing kmerl, loading it and answering one recording takes, in a process that does
-nothing else.
+    python benchmarks/bench_import.py [--records 512] [--rounds 5]
 
 Both sides read the same WFDB records (format 16, 12 leads, 10 s) at 500 Hz and at 100 Hz, in one process, and count
 its CPU seconds. The peers' loop: wfdb.rdsamp, scipy.signal.resample_poly where the rate is not 500 Hz, mean and
@@ -14,7 +11,6 @@ and makes it durable.
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -72,33 +68,11 @@ def compare(fs, target, given, wfdb, resample_poly):
           f"{'met' if ratio >= target else 'missed'}", flush=True)
 
 
-ANSWER = """
-import resource, sys
-import numpy
-import kmerl
-model = kmerl.load_model(sys.argv[1])
-signal = numpy.random.default_rng(0).normal(0, 0.5, (12, 5000)).astype(numpy.float32)
-model.predict_proba(kmerl.Record(signal, 500, kmerl.leads.LEADS), ["normal ECG", "atrial fibrillation"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
-"""
-
-
-def answer_memory(checkpoint):
-    # Through a shell of its own: where memory is shared with the parent until exec, Linux counts the parent's peak.
-    command = ["sh", "-c", '"$0" -c "$1" "$2"; exit $?', sys.executable, ANSWER, checkpoint]
-    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    peak = float(run.stdout)
-    print(f"answer one recording, from import on: {peak:.0f} MiB  target 150: {'met' if peak < 150 else 'missed'}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--records", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--checkpoint", help="also what memory answering with it takes")
     given = parser.parse_args()
-    if given.checkpoint:
-        answer_memory(given.checkpoint)
     try:
         import wfdb
         from scipy.signal import resample_poly
