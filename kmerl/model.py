@@ -193,8 +193,10 @@ class KMERL:
 
     def _begin(self, text_dim, vocabulary, names):
         """`initialize` for training on the names of a vocabulary."""
-        centred = self.query_init == "centred"
-        self.initialize(text_dim, names.query[[names.texts.index(name) for name in vocabulary]] if centred else None)
+        queries = None
+        if self.query_init == "centred" and names is not None:      # without names initialize says what it lacks
+            queries = names.query[[names.texts.index(name) for name in vocabulary]]
+        self.initialize(text_dim, queries)
 
     def _configuration(self, text_dim):
         """The checked configuration with its text width."""

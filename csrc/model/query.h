@@ -56,12 +56,12 @@ void km_query_shared_layout(km_query_shared *shared, km_arena *arena, const km_c
 void km_query_span_layout(km_query_span *span, km_arena *arena, const km_config *c, int T, int backward);
 void km_query_layout(km_query *query, km_arena *arena, const km_config *c, int Q, int longest, int backward);
 
-/* dropout NULL: evaluation. Its site is that of the recording (see km_query_site); the shared half has its own. */
 /* First values of the projection from those drawn: the queries of x (n, D), names' embeddings, get mean 0 in each of W
  * components and mean square 1 over all. Names share most of what an embedding says: without this their queries are
  * nearly the same. One name, or the same n times, has no spread: mean 0 alone.                                      */
 void km_query_centre(km_real *weight, km_real *bias, const km_real *x, int n, int W, int D);
 
+/* dropout NULL: evaluation. Its site is that of the recording (see km_query_site); the shared half has its own. */
 uint64_t km_query_site(int64_t recording);
 
 /* Weights are packed for the pass (model/weights.h) in all that follow. */
