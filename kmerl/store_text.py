@@ -255,7 +255,8 @@ def vectors(encoder, texts, pooling, first_report=None):
 
 
 def embed_reports(store, encoder, pooling, key, name, progress):
-    """Writes the reports' matrix, a chunk at a time; goes on behind the chunks that are done."""
+    """Writes the reports' matrix, a chunk at a time; goes on behind the chunks that are done. One that has its name
+    already, but is not named in the database yet, is done."""
     path = os.path.join(store.path, name)
     part = path + durable.PART
     state = os.path.join(store.path, PROGRESS_FILE)
@@ -267,7 +268,11 @@ def embed_reports(store, encoder, pooling, key, name, progress):
             last = json.load(file)
         count = last["done"]
         if last["key"] == key and fmt.is_count(count) and count <= store._reports and not os.path.islink(part):
-            done = count if os.path.getsize(part) >= len(head) + count * row else 0
+            size = len(head) + count * row
+            whole = count == store._reports and not os.path.exists(part) and not os.path.islink(path)
+            if whole and os.path.getsize(path) == size:
+                return
+            done = count if os.path.getsize(part) >= size else 0
     with open(part, "r+b") if done else durable.created(part) as file:
         file.write(head)
         file.seek(len(head) + done * row)

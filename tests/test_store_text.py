@@ -177,6 +177,20 @@ def test_embedding_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
     assert set(contents(tmp_path / "s")) == set(contents(tmp_path / "whole"))
 
 
+def test_reports_that_have_their_file_are_not_embedded_again(tmp_path, monkeypatch):
+    """Broken off when the matrix has its name and the database does not know it yet: nothing done is lost."""
+    whole = labelled(tmp_path / "whole").embed(Encoder(), progress=False)
+    store = labelled(tmp_path / "s")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(store_text, "exchange", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        store.embed(Encoder(), progress=False)
+    encoder = Encoder()
+    store.embed(encoder, progress=False)
+    assert len(encoder.calls) == 2      # the names, twice
+    assert np.array_equal(store.embeddings.reports, whole.embeddings.reports)
+    assert set(contents(tmp_path / "s")) == set(contents(tmp_path / "whole"))
+
+
 def test_killed_while_labelling_and_embedding(tmp_path):
     whole = labelled(tmp_path / "whole").embed(Encoder(), progress=False)
     create(tmp_path / "plain", [ecg(i, report=TEXTS[i % 5], samples=100) for i in range(8)])
