@@ -22,6 +22,7 @@ from kmerl import _kmerl  # noqa: E402
 
 IN_A_ROW = 3        # successes after which a call is taken to have no more allocations
 MOST = 400          # allocations of one call
+ROUNDS = 4          # a leak shows in each, a cache that happens to fill in one
 # Blocks that caches take however many calls there are: 12. A block kept by each refusal of a call that has few is not seen.
 
 
@@ -119,12 +120,15 @@ def main():
                 os.write(2, f"{name}, {'all behind it' if rest else 'one'}\n".encode())     # of a crash
                 exhaust(call, rest)         # caches fill
                 gc.collect()
-                blocks, bytes_ = sys.getallocatedblocks(), c_memory()
-                failed, told = exhaust(call, rest)
-                gc.collect()
-                blocks, bytes_ = sys.getallocatedblocks() - blocks, c_memory() - bytes_
-                if blocks > 12 + told // 4 or bytes_ > 100_000 + 1000 * told:
-                    faults.append(f"{name}: {blocks:+} blocks, {bytes_:+} bytes after {told} refusals")
+                for _ in range(ROUNDS):
+                    blocks, bytes_ = sys.getallocatedblocks(), c_memory()
+                    failed, told = exhaust(call, rest)
+                    gc.collect()
+                    blocks, bytes_ = sys.getallocatedblocks() - blocks, c_memory() - bytes_
+                    if blocks <= 12 + told // 4 and bytes_ <= 100_000 + 1000 * told:
+                        break
+                else:
+                    faults.append(f"{name}: {blocks:+} blocks, {bytes_:+} bytes after {told} refusals, {ROUNDS} times")
                 allocations, refusals = allocations + failed, refusals + told
                 call()
     print(f"nomemory: {made} calls of the binding, {allocations} failures of Python's allocations, {refusals} MemoryErrors; "
