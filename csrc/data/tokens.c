@@ -240,6 +240,11 @@ km_status km_tokens_read(km_tokens *tokens, km_text text, km_error *err)
                 }
             }
         }
+        if (token->length == 0) {           /* a multiplication or division sign read as Latin-1 begins like a letter */
+            tokens->count--;
+            letters--;
+            continue;
+        }
         token->end = i;
         if (i < text.length && at(text, i) == '(')
             i += bracketed_ending(text, i);
