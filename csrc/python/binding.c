@@ -53,6 +53,16 @@ PyObject *km_binding_zeros(int ndim, const npy_intp *shape, int type)
     return PyArray_ZEROS(ndim, (npy_intp *)shape, type, 0);
 }
 
+int km_binding_type_add(PyObject *module, PyType_Spec *spec, PyTypeObject **kept)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    const int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;
+    if (!failed && kept != NULL)
+        *kept = (PyTypeObject *)Py_NewRef(type);
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}
+
 PyObject *km_binding_item(PyObject *dict, const char *name)
 {
     PyObject *key = PyUnicode_FromString(name);

@@ -37,6 +37,21 @@ PyObject *km_binding_item(PyObject *dict, const char *name);
 /* A new zeroed array. */
 PyObject *km_binding_zeros(int ndim, const npy_intp *shape, int type);
 
+/* The types that other types make or take. The module's attributes of these names can be bound to anything, and an
+ * object can say that it is of any class: what is cast is compared with these.                        */
+typedef struct km_binding_types {
+    PyTypeObject *classes, *corpus, *feed, *model;
+} km_binding_types;
+
+/* Of the extension module: valid as long as it. */
+static inline km_binding_types *km_binding_types_of(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+/* Makes a type and adds it to the module; kept, where it is not NULL, gets a reference too. 0 or -1. */
+int km_binding_type_add(PyObject *module, PyType_Spec *spec, PyTypeObject **kept);
+
 /* Each noun adds its functions and types to the module: one line in module.c. 0, or -1 with an
  * exception set.                                                                                   */
 typedef int km_binding_add(PyObject *module);

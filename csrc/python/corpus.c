@@ -168,22 +168,13 @@ static PyType_Spec spec = {
 
 const km_corpus *km_binding_corpus_get(PyObject *module, PyObject *object)
 {
-    PyObject *type = PyObject_GetAttrString(module, "Corpus");
-    int is = type != NULL ? PyObject_IsInstance(object, type) : -1;
-    Py_XDECREF(type);
-    if (is == 1)
+    if (Py_IS_TYPE(object, km_binding_types_of(module)->corpus))
         return &((corpus_object *)object)->corpus;
-    if (is == 0)
-        PyErr_Format(PyExc_TypeError, "corpus must be a _kmerl.Corpus, got %s", Py_TYPE(object)->tp_name);
+    PyErr_Format(PyExc_TypeError, "corpus must be a _kmerl.Corpus, got %s", Py_TYPE(object)->tp_name);
     return NULL;
 }
 
 int km_binding_corpus_add(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
-    if (type == NULL)
-        return -1;
-    int result = PyModule_AddObjectRef(module, "Corpus", type);
-    Py_DECREF(type);
-    return result;
+    return km_binding_type_add(module, &spec, &km_binding_types_of(module)->corpus);
 }

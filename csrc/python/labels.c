@@ -306,10 +306,5 @@ static PyType_Spec spec = {
 
 int km_binding_labels_add(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&spec);
-    if (type == NULL)
-        return -1;
-    int status = PyModule_AddObjectRef(module, "Lexicon", type);
-    Py_DECREF(type);
-    return status;
+    return km_binding_type_add(module, &spec, NULL);
 }

@@ -194,20 +194,11 @@ typedef struct {
     PyObject *owner;
 } optimiser_object;
 
-static PyObject *type_of(PyObject *module, const char *name)
-{
-    return PyObject_GetAttrString(module, name);
-}
-
 km_binding_model *km_binding_model_check(PyObject *module, PyObject *object)
 {
-    PyObject *type = type_of(module, "Model");
-    int is = type != NULL ? PyObject_IsInstance(object, type) : -1;
-    Py_XDECREF(type);
-    if (is == 1)
+    if (Py_IS_TYPE(object, km_binding_types_of(module)->model))
         return (km_binding_model *)object;
-    if (is == 0)
-        PyErr_Format(PyExc_TypeError, "model must be a _kmerl.Model, got %s", Py_TYPE(object)->tp_name);
+    PyErr_Format(PyExc_TypeError, "model must be a _kmerl.Model, got %s", Py_TYPE(object)->tp_name);
     return NULL;
 }
 
@@ -355,12 +346,9 @@ static PyObject *model_classes(PyObject *object, PyObject *entities)
     if (array == NULL)
         return NULL;
     PyObject *module = PyType_GetModule(Py_TYPE(object));
-    PyObject *type = module != NULL ? type_of(module, "Classes") : NULL;
-    if (type == NULL)
-        return NULL;
-    allocfunc allocate = PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc);
-    classes_object *made = (classes_object *)allocate((PyTypeObject *)type, 0);
-    Py_DECREF(type);
+    PyTypeObject *type = module != NULL ? km_binding_types_of(module)->classes : NULL;
+    allocfunc allocate = type != NULL ? PyType_GetSlot(type, Py_tp_alloc) : NULL;
+    classes_object *made = allocate != NULL ? (classes_object *)allocate(type, 0) : NULL;
     if (made == NULL)
         return NULL;
     if (km_binding_model_acquire(self) < 0) {
@@ -414,13 +402,12 @@ static PyObject *model_evaluate(PyObject *object, PyObject *args, PyObject *kwar
     }
     classes_object *asked = NULL;
     if (classes != Py_None) {
-        PyObject *module = PyType_GetModule(Py_TYPE(object)), *type = module ? type_of(module, "Classes") : NULL;
-        int is = type != NULL ? PyObject_IsInstance(classes, type) : -1;
-        Py_XDECREF(type);
+        PyObject *module = PyType_GetModule(Py_TYPE(object));
+        if (module == NULL)
+            return NULL;
         asked = (classes_object *)classes;
-        if (is != 1 || asked->owner != object) {
-            if (is >= 0)
-                PyErr_SetString(PyExc_TypeError, "classes must come from this model's classes()");
+        if (!Py_IS_TYPE(classes, km_binding_types_of(module)->classes) || asked->owner != object) {
+            PyErr_SetString(PyExc_TypeError, "classes must come from this model's classes()");
             return NULL;
         }
     }
@@ -660,13 +647,9 @@ static PyType_Spec optimiser_spec = {
 
 int km_binding_model_add(PyObject *module)
 {
-    PyType_Spec *specs[] = {&classes_spec, &model_spec, &optimiser_spec};
-    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
-        PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
-        int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;
-        Py_XDECREF(type);
-        if (failed)
-            return -1;
-    }
-    return 0;
+    km_binding_types *types = km_binding_types_of(module);
+    if (km_binding_type_add(module, &classes_spec, &types->classes) < 0 ||
+        km_binding_type_add(module, &model_spec, &types->model) < 0)
+        return -1;
+    return km_binding_type_add(module, &optimiser_spec, NULL);
 }

@@ -55,6 +55,31 @@ static int execute(PyObject *module)
     return 0;
 }
 
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    km_binding_types *types = km_binding_types_of(module);
+    Py_VISIT(types->classes);
+    Py_VISIT(types->corpus);
+    Py_VISIT(types->feed);
+    Py_VISIT(types->model);
+    return 0;
+}
+
+static int clear(PyObject *module)
+{
+    km_binding_types *types = km_binding_types_of(module);
+    Py_CLEAR(types->classes);
+    Py_CLEAR(types->corpus);
+    Py_CLEAR(types->feed);
+    Py_CLEAR(types->model);
+    return 0;
+}
+
+static void release(void *module)
+{
+    clear(module);
+}
+
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, (void *)execute},
 #ifdef Py_mod_multiple_interpreters
@@ -70,8 +95,11 @@ static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_kmerl",
     .m_doc = "The C core of kmerl.",
-    .m_size = 0,
+    .m_size = sizeof(km_binding_types),
     .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = release,
 };
 
 PyMODINIT_FUNC PyInit__kmerl(void)

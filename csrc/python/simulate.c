@@ -334,12 +334,7 @@ static PyType_Spec feed_spec = {
 
 km_feed *km_binding_feed_get(PyObject *module, PyObject *object)
 {
-    PyObject *type = PyObject_GetAttrString(module, "Feed");
-    const int is = type != NULL ? PyObject_IsInstance(object, type) : -1;
-    Py_XDECREF(type);
-    if (is < 0)
-        PyErr_Clear();
-    return is == 1 ? &((feed_object *)object)->feed : NULL;
+    return Py_IS_TYPE(object, km_binding_types_of(module)->feed) ? &((feed_object *)object)->feed : NULL;
 }
 
 static PyMethodDef methods[] = {
@@ -350,8 +345,7 @@ static PyMethodDef methods[] = {
 
 int km_binding_simulate_add(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &feed_spec, NULL);
-    const int result = type == NULL ? -1 : PyModule_AddObjectRef(module, "Feed", type);
-    Py_XDECREF(type);
-    return result < 0 ? result : PyModule_AddFunctions(module, methods);
+    if (km_binding_type_add(module, &feed_spec, &km_binding_types_of(module)->feed) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, methods);
 }

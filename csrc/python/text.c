@@ -171,8 +171,7 @@ static PyMethodDef methods[] = {
 
 int km_binding_text_add(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &text_spec, NULL);
-    int status = type != NULL ? PyModule_AddObjectRef(module, "Text", type) : -1;
-    Py_XDECREF(type);
-    return status < 0 ? -1 : PyModule_AddFunctions(module, methods);
+    if (km_binding_type_add(module, &text_spec, NULL) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, methods);
 }

@@ -130,6 +130,11 @@ static PyObject *trainer_run(PyObject *object, PyObject *args, PyObject *kwargs)
         return NULL;
     if (km_binding_model_acquire(model) < 0)
         return NULL;
+    if (self->hook != NULL) {       /* the same thread: others wait above */
+        km_binding_model_release(model);
+        PyErr_SetString(PyExc_RuntimeError, "the trainer is running: its hook cannot run it again");
+        return NULL;
+    }
     self->hook = hook;
     km_status status;
     Py_BEGIN_ALLOW_THREADS
@@ -248,8 +253,5 @@ static PyType_Spec spec = {
 
 int km_binding_trainer_add(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
-    int failed = type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0;
-    Py_XDECREF(type);
-    return failed ? -1 : 0;
+    return km_binding_type_add(module, &spec, NULL);
 }
