@@ -318,7 +318,7 @@ def _signal(record, i):
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def sample_windows(records, config, first=False, threads=None):
+def sample_windows(records, config, first=False, threads=None, apart=False):
     """Unmasked windows of recordings: what an answer is computed from.
 
     Parameters
@@ -330,15 +330,17 @@ def sample_windows(records, config, first=False, threads=None):
         Only the first window of each instead of all consecutive ones. The last window of a recording is what
         is left of it, a whole segment at least.
     threads : int, optional
+    apart : bool
+        A row for each visible lead of a window, as if the recording had that lead alone.
 
     Returns
     -------
     batch : Batch
-        One row a window, in the order of the recordings.
-    rows : dict of arrays (windows,)
+        One row a window, in the order of the recordings; with `apart` one row a lead, in the order of LEADS.
+    rows : dict of arrays (rows,)
         "recording" (index in `records`), "start" (sample at `config.fs`), "segments" (whole segments a
         lead), "repaired" (missing samples interpolated), "dropped" and "visible" (sets of leads: bit i is
-        canonical lead i).
+        canonical lead i; "dropped" is the window's in all its rows).
 
     Raises
     ------
@@ -356,7 +358,7 @@ def sample_windows(records, config, first=False, threads=None):
     leads = [np.array(lead_ids(r.leads), dtype=np.int32) for r in records]
     names = [r.name or f"recording {i}" for i, r in enumerate(records)]
     arrays = _kmerl.sample_windows(
-        signals, leads, names, config.to_core(config.text_width or 1), first, threads
+        signals, leads, names, config.to_core(config.text_width or 1), first, apart, threads
     )
     rows = {
         name: arrays[name] for name in ("recording", "start", "segments", "repaired", "dropped", "visible")

@@ -71,6 +71,7 @@ _CHOICES = {
     "contrast_directions": ("e2t", "mean", "sum"),
     "query_reduction": ("mean", "sum"),
     "query_init": ("normal", "centred"),
+    "lead_pooling": ("joint", "mean"),
     "decay": ("matrices", "all"),
     "precision": ("float32", "bf16"),
     "report_pooling": ("mean", "cls", "pooler"),
@@ -81,7 +82,7 @@ _CHOICES = {
 EXECUTION = ("threads", "memory_mb")
 
 # Fields that older checkpoints lack. Their defaults are what was computed then.
-ADDED = ("weight_std", "query_init")
+ADDED = ("weight_std", "query_init", "lead_pooling")
 
 
 @dataclass
@@ -158,6 +159,9 @@ class Config:
         First values of the projection that reads the names' embeddings: drawn as those of all matrices, or these
         moved and scaled so that the queries of the names that are taught have mean 0 and mean square 1. Names share
         most of what their embeddings say; centred, a network tells them apart sooner.
+    lead_pooling : {"joint", "mean"}
+        How the query network answers about several leads: from the tokens of all together, or about each lead alone,
+        as if the recording had no other, and then by the mean of the logits. Training is the same.
     lr, betas, eps, weight_decay, decay, clip, warmup_steps : optimiser (SPEC 7)
         `decay`: ``all`` parameters or ``matrices`` only. `clip`: largest global gradient norm, 0: none.
     batch_size, epochs, seed : int
@@ -223,6 +227,7 @@ class Config:
     query_reduction: str = "mean"
     query_weight: float = 1.0
     query_init: str = "normal"
+    lead_pooling: str = "joint"
     lr: float = 2e-4
     betas: tuple = (0.9, 0.999)
     eps: float = 1e-8
@@ -247,8 +252,9 @@ class Config:
         self._resolve_size()
         if self.lead_embedding is None:
             self.lead_embedding = self.tokenisation == "lead"
-        if self.query_init == "centred" and self.query_weight == 0:
-            raise ValueError("query_init='centred' is about the query network, which query_weight=0 leaves out")
+        for name, value in (("query_init", "centred"), ("lead_pooling", "mean")):
+            if getattr(self, name) == value and self.query_weight == 0:
+                raise ValueError(f"{name}={value!r} is about the query network, which query_weight=0 leaves out")
         # The core knows the ranges and contradictions of numbers; a text width stands in where none is known yet.
         from . import _kmerl
 
@@ -289,7 +295,7 @@ class Config:
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
             if name in ("size", "betas", "masked_leads", "threads", "report_pooling", "query_pooling", "query_init",
-                        "decay"):
+                        "lead_pooling", "decay"):
                 continue
             core[name] = _CHOICES[name].index(value) if name in _CHOICES else \
                 int(value) if isinstance(value, bool) else 0 if value is None else value

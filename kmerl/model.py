@@ -444,7 +444,7 @@ class KMERL:
         self._encoder = encoder
 
     def predict_proba(self, x, classes, leads=None, fs=None, *, details=False, windows="all", method=None,
-                      prompts=None):
+                      prompts=None, lead_pooling=None):
         """Probability of each class, zero-shot, from whatever leads there are (Sec. 2.5, App. D.3).
 
         Parameters
@@ -468,6 +468,11 @@ class KMERL:
         prompts : dict of str to str, optional
             For the cosine: ``{class: text}``, the text that stands for each class in place of its name (such as
             MERL's CKEPE prompts); texts that are not known need `text_encoder`.
+        lead_pooling : {None, "joint", "mean"}
+            Of the query network: one answer from the tokens of all leads; or each lead is asked alone, normalised as if
+            the recording had no other, and the logits are averaged over the leads of a window. None: as the model's
+            configuration says. The cosine is always that of all leads together: "mean" is refused with
+            ``method="cosine"``.
 
         Returns
         -------
@@ -484,6 +489,7 @@ class KMERL:
         """
         core = self._ready()
         method = self._method(method)
+        apart = self._apart(lead_pooling, method)
         classes = [classes] if isinstance(classes, str) else classes
         texts = _class_list(classes)
         records, count, single = iter_records(x, leads, fs)
@@ -492,14 +498,19 @@ class KMERL:
         text = self._class_set(described, "contrast") if method != "query" else None
         probabilities = np.empty((count, len(texts)), np.float32)
         about = []
-        for part in self._parts(records, windows):
+        for part in self._parts(records, windows, apart):
             first = len(about)
-            batch, owner, info, rows = self._windows(part, windows)
-            out = core.evaluate(batch, asked[0] if asked else None, embeddings=text is not None,
-                                threads=self._threads())
+            logits = None
+            if apart:
+                logits, owner, info, rows = self._logits_apart(part, windows, asked[0])
+            if not apart or text:
+                batch, owner, info, rows = self._windows(part, windows)
+                out = core.evaluate(batch, asked[0] if asked and not apart else None, embeddings=text is not None,
+                                    threads=self._threads())
+                logits = out.get("logits", logits)
             answers = []
             if asked:
-                answers.append(_kmerl.sigmoid(out["logits"])[:, asked[1]])
+                answers.append(_kmerl.sigmoid(logits)[:, asked[1]])
             if text:
                 answers.append(_kmerl.cosine_probability(out["ecg"], text[0])[:, text[1]])
             p = answers[0] if len(answers) == 1 else (answers[0] + answers[1]) / 2
@@ -634,30 +645,51 @@ class KMERL:
             + (f" ({self._encoder_id})" if self._encoder_id else "")
         )
 
-    def _parts(self, records, windows):
-        """Lists of records that together have about _CHUNK windows: what is answered at once."""
+    def _apart(self, lead_pooling, method):
+        """Whether the query network is asked about each lead alone."""
+        if lead_pooling not in (None, "joint", "mean"):
+            raise ValueError(f"lead_pooling must be None, 'joint' or 'mean', got {lead_pooling!r}")
+        if lead_pooling == "mean" and method == "cosine":
+            raise ValueError("lead_pooling='mean' is about the query network, method='cosine' always about all leads "
+                             "together: use method='query' or 'both'")
+        return method != "cosine" and (lead_pooling or self.config_.lead_pooling) == "mean"
+
+    def _logits_apart(self, records, windows, asked):
+        """Mean over each window's leads, asked alone, of their logits, and the rest as `_windows` for the windows."""
+        batch, owner, info, rows = self._windows(records, windows, apart=True)
+        logits = self._core.evaluate(batch, asked, threads=self._threads())["logits"]
+        begins = np.concatenate([[True], (np.diff(owner) != 0) | (np.diff(rows["start"]) != 0)])
+        window = np.cumsum(begins, dtype=np.int64) - 1
+        pooled = _kmerl.average_windows(logits, window, rows["segments"], int(window[-1]) + 1)
+        return pooled, owner[begins], info, {name: array[begins] for name, array in rows.items()}
+
+    def _parts(self, records, windows, apart=False):
+        """Lists of records that together have about _CHUNK windows, or as many leads of windows where these are asked
+        apart: what is answered at once."""
         part, total = [], 0
         for record in records:
             part.append(record)
-            total += 1 if windows == "first" else 1 + int(record.seconds / self.config_.seconds)
+            count = 1 if windows == "first" else 1 + int(record.seconds / self.config_.seconds)
+            total += count * (len(record.leads) if apart else 1)
             if total >= _CHUNK:
                 yield part
                 part, total = [], 0
         if part:
             yield part
 
-    def _windows(self, records, windows):
-        """Packed windows of records: batch arrays, the record each window belongs to, and what was done."""
+    def _windows(self, records, windows, apart=False):
+        """Packed windows of records, or their leads apart: batch arrays, the record each row belongs to, and what was
+        done."""
         if windows not in ("all", "first"):
             raise ValueError(f"windows must be 'all' or 'first', got {windows!r}")
-        batch, rows = sample_windows(records, self.config_, windows == "first", self._threads())
+        batch, rows = sample_windows(records, self.config_, windows == "first", self._threads(), apart)
         owner = rows["recording"].astype(np.int64)
         info = []
         for i, record in enumerate(records):
             mine = owner == i
             info.append({
                 "name": record.name,
-                "windows": int(mine.sum()),
+                "windows": len(np.unique(rows["start"][mine])),
                 "leads": _lead_names(rows["visible"][mine]),
                 "dropped": _lead_names(rows["dropped"][mine]),
                 "repaired": int(rows["repaired"][mine].sum()),

@@ -5,6 +5,7 @@ import pytest
 from small import TINY, HashEncoder, make_store
 
 import kmerl
+from kmerl.batch import sample_windows
 from kmerl.leads import LEADS
 
 CLASSES = ["atrial fibrillation", "sinus rhythm", "left bundle branch block"]
@@ -257,9 +258,135 @@ def test_initialize_refuses_queries_that_do_not_fit(settings, queries, words):
         kmerl.KMERL(**TINY, **settings).initialize(HashEncoder.width, queries)
 
 
-def test_centred_queries_need_a_query_network():
-    with pytest.raises(ValueError, match="query_weight=0 leaves out"):
-        kmerl.Config(query_init="centred", query_weight=0)
+@pytest.mark.parametrize("option", [{"query_init": "centred"}, {"lead_pooling": "mean"}])
+def test_options_of_the_query_network_need_one(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}='.*query_weight=0 leaves out"):
+        kmerl.Config(**option, query_weight=0)
+
+
+# ---- lead_pooling="mean" -------------------------------------------------------------------------------------------
+
+
+def untaught(**options):
+    model = kmerl.KMERL(**{**TINY, "weight_std": 0.1, **options}).initialize(HashEncoder.width)
+    model.text_encoder = HashEncoder()
+    return model
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z.astype(np.float64)))
+
+
+def logits_of(model, record):
+    """(windows, classes) and the windows' segments, of what the record has."""
+    batch, rows = sample_windows([record], model.config_)
+    asked, expand = model._class_set(CLASSES, "query")
+    assert expand == [0, 1, 2]
+    return model._core.evaluate(batch.arrays(), asked)["logits"].astype(np.float64), rows["segments"]
+
+
+def spoilt(record):
+    """A flat lead, one with too much missing, one to repair."""
+    x = record.signal.copy()
+    x[3], x[7, :2000], x[9, 100:150] = 0.25, np.nan, np.nan
+    return kmerl.Record(x, record.fs, record.leads, name="spoilt")
+
+
+@pytest.mark.parametrize("options", [{}, {"normalisation": "lead"},
+                                     {"normalisation": "minmax", "normalisation_scope": "present"},
+                                     {"tokenisation": "agnostic"}, {"isolate_queries": True}])
+def test_each_lead_alone_and_the_mean_of_their_logits(records, options):
+    model = untaught(**options)
+    for record in (records[0], spoilt(records[1]), kmerl.Record(records[2].signal[:, :2500], 250, records[2].leads)):
+        single = [logits_of(model, record.select([lead]))[0] for lead in record.leads
+                  if not (record.name == "spoilt" and lead in (record.leads[3], record.leads[7]))]
+        p = model.predict_proba(record, CLASSES, lead_pooling="mean")
+        assert np.ptp([z[0] for z in single], axis=0).min() > 1e-4
+        assert np.allclose(p, sigmoid(np.mean(single, axis=0).astype(np.float32))[0], rtol=2e-7, atol=0)
+        assert not np.allclose(p, model.predict_proba(record, CLASSES, lead_pooling="joint"), atol=1e-5)
+
+
+def test_windows_are_averaged_as_probabilities_of_their_leads_mean(model, records):
+    x = np.concatenate([records[0].signal, records[1].signal[:, :1250]], axis=1)
+    x[2, :5000] = 0     # absent in the first window only
+    long = kmerl.Record(x, records[0].fs, records[0].leads)
+    z, segments = zip(*(logits_of(model, long.select([lead])) for lead in long.leads), strict=True)
+    assert [len(each) for each in z] == [2, 2, 1] + [2] * 9 and segments[0].tolist() == [50, 12]
+    windows = [sigmoid(np.mean([each[-2] for each in z if len(each) == 2], axis=0)),
+               sigmoid(np.mean([each[-1] for each in z], axis=0))]
+    answer = model.predict_proba(long, CLASSES, lead_pooling="mean", details=True)
+    assert np.allclose(answer.probabilities, np.average(windows, axis=0, weights=[50, 12]), rtol=1e-6)
+    assert answer.recordings == model.predict_proba(long, CLASSES, lead_pooling="joint", details=True).recordings
+    assert answer.recordings[0]["windows"] == 2 and answer.recordings[0]["dropped"] == [long.leads[2]]
+    first = model.predict_proba(long, CLASSES, lead_pooling="mean", windows="first")
+    assert np.allclose(first, windows[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["query", "both"])
+def test_one_lead_has_the_same_bits_either_way(model, records, method):
+    for record in records:
+        for one in (record.select(["V3"]), record.select(["aVR"])):
+            joint, mean = (model.predict_proba(one, CLASSES, method=method, lead_pooling=pooling)
+                           for pooling in ("joint", "mean"))
+            assert joint.tobytes() == mean.tobytes()
+
+
+def test_what_leads_do_not_count_when_they_are_averaged(model, records):
+    r = spoilt(records[0])
+    usable = [lead for i, lead in enumerate(r.leads) if i not in (3, 7)]
+    answer = model.predict_proba(r, CLASSES, lead_pooling="mean", details=True)
+    assert answer.probabilities.tobytes() == model.predict_proba(r.select(usable), CLASSES, lead_pooling="mean").tobytes()
+    assert answer.recordings == [{"name": "spoilt", "windows": 1, "leads": usable, "repaired": 50,
+                                  "dropped": [r.leads[3], r.leads[7]]}]
+    with pytest.raises(ValueError, match="spoilt has no lead left: each of its 2"):
+        model.predict_proba(r.select([r.leads[3], r.leads[7]]), CLASSES, lead_pooling="mean")
+
+
+def test_averaged_answers_depend_on_nothing_else(model, records):
+    """Not on the order of leads, nor on the other recordings, of which one has a single lead and one two windows."""
+    several = [records[0], records[1].select(["II"]), spoilt(records[2]), *records[3:] * 3,
+               kmerl.Record(np.tile(records[4].signal, 2), records[4].fs, records[4].leads)]
+    together = model.predict_proba(several, CLASSES, lead_pooling="mean")
+    apart = np.stack([model.predict_proba(r, CLASSES, lead_pooling="mean") for r in several])
+    assert together.tobytes() == apart.tobytes()
+    assert model.predict_proba(several[::-1], CLASSES, lead_pooling="mean").tobytes() == together[::-1].tobytes()
+    turned = [r.select(r.leads[::-1]) for r in several]
+    assert model.predict_proba(turned, CLASSES, lead_pooling="mean").tobytes() == together.tobytes()
+
+
+def test_the_model_says_how_leads_are_pooled(model, records, tmp_path):
+    mean = untaught(lead_pooling="mean")
+    joint = untaught()
+    mean._core = joint._core
+    assert joint.config_.lead_pooling == "joint" and joint.config_.difference(mean.config_) == ["lead_pooling"]
+    asked = joint.predict_proba(records, CLASSES, lead_pooling="mean").tobytes()
+    assert mean.predict_proba(records, CLASSES).tobytes() == asked
+    together = joint.predict_proba(records, CLASSES).tobytes()
+    assert mean.predict_proba(records, CLASSES, lead_pooling="joint").tobytes() == together != asked
+    mean.save(tmp_path / "mean.safetensors")
+    again = kmerl.load_model(tmp_path / "mean.safetensors")
+    again.text_encoder = HashEncoder()
+    assert again.config_.lead_pooling == "mean" and again.untrained(1).config_.lead_pooling == "mean"
+    assert again.predict_proba(records, CLASSES).tobytes() == asked
+
+
+def test_the_cosine_is_that_of_all_leads_together(model, records):
+    cosine = model.predict_proba(records, CLASSES, method="cosine", lead_pooling="joint")
+    mean = model.predict_proba(records, CLASSES, lead_pooling="mean")
+    both = model.predict_proba(records, CLASSES, method="both", lead_pooling="mean")
+    assert np.array_equal(both, (cosine + mean) / 2)
+    option = untaught(lead_pooling="mean")
+    assert np.array_equal(option.predict_proba(records, CLASSES, method="cosine"),
+                          untaught().predict_proba(records, CLASSES, method="cosine"))
+
+
+@pytest.mark.parametrize("pooling, method, words", [
+    ("max", None, "lead_pooling must be None, 'joint' or 'mean', got 'max'"), (1, None, "got 1"),
+    ("mean", "cosine", "lead_pooling='mean' is about the query network"),
+])
+def test_bad_lead_pooling(model, records, pooling, method, words):
+    with pytest.raises(ValueError, match=words):
+        model.predict_proba(records, CLASSES, method=method, lead_pooling=pooling)
 
 
 def test_prompts_stand_for_classes_in_the_cosine(model, records):

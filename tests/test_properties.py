@@ -133,17 +133,19 @@ def test_predict_takes_anything(model, x, leads, fs, classes):
 @often
 @given(made=signals(), fs=st.one_of(st.sampled_from([500, 250, 100, 1000, 128.5]), st.floats(1, 100_000)),
        classes=st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=5),
-       method=st.sampled_from([None, "query", "cosine", "both"]), windows=st.sampled_from(["all", "first"]))
-def test_what_is_nearly_right_is_answered_or_refused(model, made, fs, classes, method, windows):
+       method=st.sampled_from([None, "query", "cosine", "both"]), windows=st.sampled_from(["all", "first"]),
+       pooling=st.sampled_from([None, "joint", "mean"]))
+def test_what_is_nearly_right_is_answered_or_refused(model, made, fs, classes, method, windows, pooling):
     x, leads = made
     answer = outcome(lambda: model.predict_proba(x, classes, leads=leads, fs=fs, method=method, windows=windows,
-                                                 details=True))
+                                                 lead_pooling=pooling, details=True))
     if answer is None:
         return
     in_range(answer.probabilities, (len(classes),))
     about = answer.recordings[0]
     assert set(about["leads"]) | set(about["dropped"]) <= set(leads) and about["repaired"] >= 0
-    several = model.predict_proba([kmerl.Record(x, fs, leads)], classes, method=method, windows=windows)
+    several = model.predict_proba([kmerl.Record(x, fs, leads)], classes, method=method, windows=windows,
+                                  lead_pooling=pooling)
     in_range(several, (1, len(classes)))
     assert several[0].tobytes() == answer.probabilities.tobytes()
     features = model.encode(x, leads=leads, fs=fs, windows=windows)
@@ -155,12 +157,14 @@ def test_what_is_nearly_right_is_answered_or_refused(model, made, fs, classes, m
 
 
 @often
-@given(x=st.one_of(any_array, anything), to=any_rate, normalisation=st.sampled_from(["minmax", "zscore"]))
-def test_the_core_takes_only_what_it_can(x, to, normalisation):
+@given(x=st.one_of(any_array, anything), to=any_rate, normalisation=st.sampled_from(["minmax", "zscore"]),
+       apart=st.booleans())
+def test_the_core_takes_only_what_it_can(x, to, normalisation, apart):
     outcome(lambda: _kmerl.resample(x, 500.0, to))
     outcome(lambda: _kmerl.sigmoid(x))
     outcome(lambda: _kmerl.average_windows(x, x, x, 2))
-    outcome(lambda: _kmerl.sample_windows([x], [x], ["x"], kmerl.Config(normalisation=normalisation).to_core(4), False, 1)
+    outcome(lambda: _kmerl.sample_windows([x], [x], ["x"], kmerl.Config(normalisation=normalisation).to_core(4), False,
+                                          apart, 1)
             if normalisation in kmerl.config._CHOICES["normalisation"] else None)
     outcome(lambda: lead_ids(x))
 

@@ -391,6 +391,30 @@ def test_a_window_without_a_lead_is_skipped():
         sample_windows([kmerl.Record(np.full((1, 1000), np.nan), 500, ["I"])], settings())
 
 
+@pytest.mark.parametrize("options", [{}, {"normalisation": "minmax", "normalisation_scope": "present"},
+                                     {"tokenisation": "agnostic"}])
+@pytest.mark.parametrize("first", [False, True])
+def test_leads_apart_are_the_windows_of_each_lead_alone(options, first):
+    rng = np.random.default_rng(0)
+    config = settings(**options)
+    records = [record(rng, 2350, leads=["V1", "II", "aVL"]), record(rng, 500, fs=250, leads=["V6"])]
+    records[0].signal[1, 1000:2000] = 0.5
+    records[0].signal[2, 2100:2120] = np.nan
+    batch, rows = sample_windows(records, config, first, apart=True)
+    expected = [(0, 0, 1), (0, 0, 4), (0, 0, 6)] + [(0, 1000, 4), (0, 1000, 6), (0, 2000, 1), (0, 2000, 4),
+                                                    (0, 2000, 6)] * (not first) + [(1, 0, 11)]
+    lead = np.log2(rows["visible"]).astype(int)
+    assert list(zip(rows["recording"], rows["start"], lead, strict=True)) == expected
+    assert rows["dropped"].tolist() == [1 << 1 if start == 1000 else 0 for _, start, _ in expected]
+    assert rows["repaired"].tolist() == [20 if start == 2000 and own == 4 else 0 for _, start, own in expected]
+    for i, at in enumerate(expected):
+        alone, about = sample_windows([records[at[0]].select([LEADS[at[2]]])], config, first)
+        w = about["start"].tolist().index(at[1])
+        mine, its = (slice(b.offset[k], b.offset[k + 1]) for b, k in ((batch, i), (alone, w)))
+        for name in ("patches", "lead", "segment"):
+            np.testing.assert_array_equal(getattr(batch, name)[mine], getattr(alone, name)[its])
+
+
 def test_windows_of_too_short_recordings():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="B2 has 99 samples at 500 Hz, shorter than one segment of 100"):

@@ -421,12 +421,26 @@ static int64_t count_windows(int64_t n, int64_t window, int64_t P, int first)
     return first || n < window ? 1 : n / window + (n % window >= P);
 }
 
+/* One row for each lead that `row` shows, as if it were the only one there; how many. */
+static int take_apart(km_sampler_row *out, km_sampler_row row, const km_config *config)
+{
+    int count = 0;
+    for (int lead = 0; lead < KM_LEADS; lead++) {
+        if (!(row.visible >> lead & 1))
+            continue;
+        out[count] = row;
+        out[count].present = out[count].visible = (uint16_t)(1u << lead);
+        out[count++].tokens = (int32_t)count_tokens(config, 1, row.segments, 0);
+    }
+    return count;
+}
+
 km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs, int count, const km_config *config,
-                             int first, int threads, km_error *err)
+                             int first, int apart, int threads, km_error *err)
 {
     job j = {.config = config, .inputs = inputs};
     const int64_t window = km_config_samples(config);
-    int64_t *report_id, *recording, rows = 0;
+    int64_t *report_id, *recording, rows = 0, most = 0;     /* windows, and at most so many rows of the batch */
     km_status status = check_sizes(&j, threads, err);
     if (status != KM_OK)
         return status;
@@ -436,16 +450,20 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
             return km_error_set(err, KM_VALUE, "%s has %lld samples at %g Hz, shorter than one segment of %lld",
                                 inputs[i].name, (long long)inputs[i].samples, config->fs, (long long)j.P);
         rows += windows;
+        most += apart && inputs[i].leads > 1 ? windows * inputs[i].leads : windows;
     }
     if (rows == 0)
         return km_error_set(err, KM_VALUE, "there are no recordings: a batch needs one");
-    if (rows > INT32_MAX)
+    if (most > INT32_MAX)
         return km_error_set(err, KM_VALUE, "the batch would have %lld windows: give fewer recordings at once",
-                            (long long)rows);
-    status = take_plan(sampler, &j, &report_id, &recording, (int)rows, 0, 0, err);
+                            (long long)most);
+    status = take_plan(sampler, &j, &report_id, &recording, (int)most, 0, 0, err);
     if (status != KM_OK)
         return status;
-    km_sampler_row *row = j.rows;
+    /* Windows are planned at the end, where taking one apart, each into as many rows as it has leads, overtakes none. */
+    job plan = j;
+    plan.rows = j.rows + (most - rows);
+    km_sampler_row *row = plan.rows;
     for (int i = 0; i < count; i++) {
         int64_t windows = count_windows(inputs[i].samples, window, j.P, first);
         for (int64_t w = 0; w < windows; w++, row++) {
@@ -458,20 +476,25 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
         }
     }
 
-    km_threads_run(threads, (int)rows, plan_row, &j);
+    km_threads_run(threads, (int)rows, plan_row, &plan);
     int B = 0;
     int64_t tokens = 0;
     for (int64_t w = 0, last = 0; w < rows; w++) {
-        const int64_t i = j.rows[w].recording;
-        if (j.rows[w].problem == 0) {
-            tokens += j.rows[w].tokens;
-            j.rows[B++] = j.rows[w];
+        const km_sampler_row planned = plan.rows[w];
+        const int64_t i = planned.recording;
+        if (planned.problem == 0) {
+            if (apart)
+                B += take_apart(j.rows + B, planned, config);
+            else
+                j.rows[B++] = planned;
             last = i + 1;       /* recordings up to here have a window */
-        } else if (last <= i && (w + 1 == rows || j.rows[w + 1].recording != i)) {
+        } else if (last <= i && (w + 1 == rows || plan.rows[w + 1].recording != i)) {
             return km_error_set(err, KM_VALUE, "%s has no lead left: each of its %d is flat or has more than %g %% "
                                 "missing samples", inputs[i].name, inputs[i].leads, 100.0 * config->max_missing);
         }
     }
+    for (int b = 0; b < B; b++)
+        tokens += j.rows[b].tokens;
     status = take_tokens(sampler, &j, tokens, threads, err);
     if (status != KM_OK)
         return status;

@@ -12,7 +12,8 @@ void km_answer_sigmoid(km_real *p, const km_real *z, size_t n);
 void km_answer_cosine(km_real *p, const km_real *ecg, const km_real *text, int n, int Q, int J);
 
 /* out (count, C): the mean of x's rows (n, C) with each owner 0 .. count - 1, weighted by their segments (> 0), so
- * that a short last window counts by its length; owners are ascending, each has a row.                             */
+ * that a short last window counts by its length; owners are ascending, each has a row. Rows are a recording's windows,
+ * or a window's leads, which have all the same segments: their plain mean, and of one row its very bits.            */
 void km_answer_average(km_real *out, const km_real *x, const int64_t *owner, const int32_t *segments, int n, int count,
                        int C);
 

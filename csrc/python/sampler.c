@@ -102,19 +102,19 @@ static PyObject *sample_batch(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(sample_windows_doc,
-"sample_windows(signals, leads, names, config, first, threads)\n--\n\n"
+"sample_windows(signals, leads, names, config, first, apart, threads)\n--\n\n"
 "An unmasked batch of the consecutive windows (or only the first) of recordings: lists of (leads, samples) float32 in\n"
 "mV at the config's rate, of (leads) int32 canonical ids, and of names for messages. A dict as of sample_batch,\n"
-"without texts; recording says which one a row belongs to.");
+"without texts; recording says which one a row belongs to. apart: a row for each visible lead of a window.");
 
 static PyObject *sample_windows(PyObject *module, PyObject *args)
 {
     (void)module;
     PyObject *signals, *leads, *names, *result = NULL;
     km_config config;
-    int first, threads;
-    if (!PyArg_ParseTuple(args, "O!O!O!O&pi:sample_windows", &PyList_Type, &signals, &PyList_Type, &leads, &PyList_Type,
-                          &names, km_binding_config, &config, &first, &threads))
+    int first, apart, threads;
+    if (!PyArg_ParseTuple(args, "O!O!O!O&ppi:sample_windows", &PyList_Type, &signals, &PyList_Type, &leads, &PyList_Type,
+                          &names, km_binding_config, &config, &first, &apart, &threads))
         return NULL;
     const Py_ssize_t count = PyList_GET_SIZE(signals);
     if (PyList_GET_SIZE(leads) != count || PyList_GET_SIZE(names) != count || count > INT32_MAX) {
@@ -166,7 +166,7 @@ static PyObject *sample_windows(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = km_config_check(&config, &err);
     if (status == KM_OK)
-        status = km_sampler_windows(&sampler, inputs, (int)count, &config, first, threads, &err);
+        status = km_sampler_windows(&sampler, inputs, (int)count, &config, first, apart, threads, &err);
     Py_END_ALLOW_THREADS
     result = status == KM_OK ? batch_dict(&sampler, &config) : km_binding_raise(&err);
     km_sampler_free(&sampler);

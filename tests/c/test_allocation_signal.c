@@ -46,7 +46,7 @@ static uint64_t sampling(void)
     }
     const km_sampler_input inputs[2] = {{signal, lead, 2, 5 * S, "a"}, {signal, lead, 1, S, "b"}};
     for (int first = 1; first >= 0; first--) {
-        TRY(km_sampler_windows(&s.sampler, inputs, 2, &c, first, 2, &err));
+        TRY(km_sampler_windows(&s.sampler, inputs, 2, &c, first, !first, 2, &err));
         h = rows(h, &s.sampler);
     }
     km_sampler_free(&s.sampler);

@@ -95,16 +95,21 @@ static void test_windows(void)
     for (int64_t i = 0; i < 2 * n; i++)
         signal[i] = (float)km_rng_normal(&rng);
     km_sampler_input inputs[2] = {{signal, lead, 2, n, "a"}, {signal, lead, 1, P, "b"}};
-    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 0, 2, &err) == KM_OK);
+    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 0, 0, 2, &err) == KM_OK);
     CHECK(sampler.batch.B == 4 && sampler.batch.T == 20 + 20 + 6 + 1);
     CHECK(sampler.rows[2].segments == 3 && sampler.rows[2].start == 2 * S && sampler.rows[3].recording == 1);
     CHECK(sampler.batch.lead[0] == 2 && sampler.batch.lead[10] == 7);
-    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 1, 2, &err) == KM_OK && sampler.batch.B == 2);
+    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 1, 0, 2, &err) == KM_OK && sampler.batch.B == 2);
+    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 0, 1, 2, &err) == KM_OK);
+    CHECK(sampler.batch.B == 3 * 2 + 1 && sampler.batch.T == 20 + 20 + 6 + 1 && sampler.batch.offset[1] == 10);
+    CHECK(sampler.rows[0].visible == 1 << 2 && sampler.rows[1].visible == 1 << 7 && sampler.rows[1].start == 0);
+    CHECK(sampler.rows[4].present == 1 << 2 && sampler.rows[5].start == 2 * S && sampler.rows[5].segments == 3);
+    CHECK(sampler.rows[6].recording == 1 && sampler.rows[6].visible == 1 << 7 && sampler.rows[6].tokens == 1);
     inputs[1].samples = P - 1;
-    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 1, 2, &err) == KM_VALUE && err.message[0] == 'b');
-    CHECK(km_sampler_windows(&sampler, inputs, 0, &config, 1, 2, &err) == KM_VALUE);
+    CHECK(km_sampler_windows(&sampler, inputs, 2, &config, 1, 0, 2, &err) == KM_VALUE && err.message[0] == 'b');
+    CHECK(km_sampler_windows(&sampler, inputs, 0, &config, 1, 0, 2, &err) == KM_VALUE);
     config.segment_samples = 0;
-    CHECK(km_sampler_windows(&sampler, inputs, 1, &config, 1, 2, &err) == KM_VALUE);
+    CHECK(km_sampler_windows(&sampler, inputs, 1, &config, 1, 0, 2, &err) == KM_VALUE);
     km_sampler_free(&sampler);
     free(signal);
 }
