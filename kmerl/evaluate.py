@@ -352,6 +352,8 @@ def _asked(model, config, dataset, score, prompts):
             "expected 'probability'"
         )
     options, settings = {"method": SCORES[score]}, {"score": score}
+    if score != "cosine" and config.lead_pooling != "joint":
+        settings["lead pooling"] = config.lead_pooling
     if prompts is not None:
         if not hasattr(prompts, "keys"):
             raise TypeError(f"prompts is {type(prompts).__name__}, expected a mapping of classes to texts")

@@ -522,8 +522,9 @@ class KMERL:
         return Answer(result, texts, about) if details else result
 
     def encode(self, x, leads=None, fs=None, *, windows="all"):
-        """Features: the mean of the encoder's normed tokens (SPEC 3); with ``final_norm="mean"`` the normed mean of the
-        tokens, with ResNet-18 the average over time of its last map (SPEC 10).
+        """Features: the mean of the encoder's normed tokens, of all leads together whatever `lead_pooling` is (SPEC 3);
+        with ``final_norm="mean"`` the normed mean of the tokens, with ResNet-18 the average over time of its last map
+        (SPEC 10).
 
         Parameters
         ----------
@@ -549,6 +550,8 @@ class KMERL:
 
     def attend(self, x, classes, leads=None, fs=None):
         """Where the query network looks: the last layer's cross-attention, averaged over heads (SPEC 6).
+
+        All leads are shown together, whatever `lead_pooling` is.
 
         Parameters
         ----------

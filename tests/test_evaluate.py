@@ -1,5 +1,7 @@
 """Zero-shot evaluation with a model whose answers are known, and reports."""
 
+import copy
+import dataclasses
 import json
 import math
 import warnings
@@ -365,6 +367,22 @@ def test_scores_are_the_models(trained, sample):
             report.plot("reliability")
     np.testing.assert_allclose(found["mean"], (found["probability"] + found["cosine"]) / 2, atol=1e-6)
     np.testing.assert_array_equal(run(trained, sample, untrained=0).scores, found["probability"])
+
+
+def test_leads_are_pooled_as_the_model_says(trained, sample):
+    records = [sample.held[i] for i in sample.split["test"]]
+    model = copy.deepcopy(trained)
+    model.config_ = dataclasses.replace(model.config_, lead_pooling="mean")
+    report = run(model, sample, untrained=1)
+    expected = trained.predict_proba(records, KNOWN, lead_pooling="mean")
+    np.testing.assert_array_equal(report.scores, expected)
+    assert report.settings == {"score": "probability", "lead pooling": "mean"}
+    assert "lead pooling mean" in report.table()
+    untrained = trained.untrained(0).predict_proba(records, KNOWN, lead_pooling="mean")
+    assert report.untrained.metrics["roc_auc"]["values"] == [metrics.roc_auc_score(report.labels, untrained)]
+    cosine = run(model, sample, score="cosine", untrained=0)
+    assert cosine.settings == {"score": "cosine"}
+    np.testing.assert_array_equal(cosine.scores, trained.predict_proba(records, KNOWN, method="cosine"))
 
 
 def test_prompts_by_class_or_code(trained, sample):
