@@ -232,6 +232,8 @@ def test_a_python_told_to_go_without_its_lock_is_refused():
 
 CALLS = {
     "predict": "model = made(); many = records * 2000; go(); model.predict_proba(many, classes)",
+    "predict each lead": "model = made(); many = records * 2000; go(); "
+                         "model.predict_proba(many, classes, lead_pooling='mean')",
     "encode": "model = made(); many = records * 2000; go(); model.encode(many)",
     "attend": "model = made(); many = records * 2000; go(); model.attend(many, classes)",
     "fit": """store = kmerl.Simulator(seed=0, epoch_size=8192, validation_size=64)
