@@ -278,8 +278,9 @@ class _Run:
             "config": json.loads(json.dumps(_computed(self.base))),
         }
         if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                theirs = json.load(file)
+            theirs = _json_of(path)
+            if not all(isinstance(theirs.get(name), dict) for name in ("datasets", "config")):
+                raise ValueError(f"{path} is damaged: it does not say of which datasets and config its results are")
             pairs = [(name, theirs.get(name), mine[name]) for name in ("store", "resamples", "probe", "fine_tune")]
             pairs += [(f"datasets, {name}", theirs["datasets"].get(name, value), value)
                       for name, value in mine["datasets"].items()]  # fmt: skip
@@ -395,7 +396,7 @@ class _Run:
 
         texts, labels = self.gold
         total = compare_extractors(texts, np.asarray(labels), self._language_model(row, {})).total
-        found = {name: getattr(total, name) for name in ("accuracy", "precision", "recall")}
+        found = {name: getattr(total, name) for name in AGREEMENT}
         with writing(self._path(row, seed, EXTRACTION, "")) as file:
             file.write(as_json({**found, "reports": len(texts)}).encode())
 
@@ -465,8 +466,13 @@ class _Run:
     def _read(self, row, seed, column):
         """{data set: (figures, what a mean's interval needs)} of a row's column, for one seed."""
         if column.evaluation == "extraction":
-            with open(self._path(row, seed, EXTRACTION, ""), encoding="utf-8") as file:
-                found = json.load(file)
+            path = self._path(row, seed, EXTRACTION, "")
+            found = _json_of(path)
+            for name in AGREEMENT:
+                value = found.get(name)     # precision of no finding, and recall of none, are null
+                if not (name in found and value is None and name != "accuracy" or type(value) in (int, float) and
+                        0 <= value <= 1):  # fmt: skip
+                    raise ValueError(f"{path} is damaged: {name} is {value!r:.40}, expected a share")
             return {"": ({"estimate": found["accuracy"], **found, "low": math.nan, "high": math.nan}, None)}
         return {dataset.name: self._figures(row, seed, column, dataset) for dataset in self.datasets}
 
@@ -557,6 +563,7 @@ def _measuring(name, given):
             raise ValueError(f"{name}: {error}") from None
     return given
 EXTRACTION = ("extraction", None, None)
+AGREEMENT = ("accuracy", "precision", "recall")
 
 
 def _computed(values):
@@ -582,6 +589,18 @@ def _prompts():
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "merl_prompts.json")
     with open(path, encoding="utf-8") as file:
         return json.load(file)
+
+
+def _json_of(path):
+    """The JSON object that is the file."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            found = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is no JSON file: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it is a {type(found).__name__}, expected an object")
+    return found
 
 
 def _link(store, folder):

@@ -317,24 +317,32 @@ class _Training:
         if self.path is None:
             return
         state = self.trainer.state()
-        groups = {"parameters": self.core.parameters(), "statistics": self.core.statistics(), "m": state["m"],
-                  "v": state["v"], "head": dict(zip("wmv", self.trainer.head(), strict=True))}  # fmt: skip
-        if self.best is not None:
-            parameters, statistics, head, _ = self.best
-            groups |= {"best.parameters": parameters, "best.statistics": statistics, "best.head": {"w": head}}
-        tensors = {f"{group}/{name}": x for group, of in groups.items() for name, x in of.items()}
         scores = [None if np.isnan(value) else float(value) for value in self.scores]
         about = {**self.about, "step": state["step"], "scores": scores, "epoch": self.best[3] if self.best else None}
-        safetensors.write(self.path, tensors, {"kmerl": json.dumps(about)})
+        safetensors.write(self.path, self._tensors(state, self.best), {"kmerl": json.dumps(about)})
+
+    def _tensors(self, state, best):
+        """{group/name: array} of a file: what is trained now, and `best` where there is one."""
+        groups = {"parameters": self.core.parameters(), "statistics": self.core.statistics(), "m": state["m"],
+                  "v": state["v"], "head": dict(zip("wmv", self.trainer.head(), strict=True))}  # fmt: skip
+        if best is not None:
+            parameters, statistics, head, _ = best
+            groups |= {"best.parameters": parameters, "best.statistics": statistics, "best.head": {"w": head}}
+        return {f"{group}/{name}": x for group, of in groups.items() for name, x in of.items()}
 
     def _load(self):
         tensors, metadata = safetensors.read(self.path)
-        about = json.loads(metadata.get("kmerl", "{}"))
-        if not isinstance(about, dict):
+        try:
+            about = json.loads(metadata["kmerl"])
+        except (KeyError, ValueError, RecursionError):
+            about = None
+        if not isinstance(about, dict) or not about.keys() >= {*self.about, "step", "scores", "epoch"}:
             raise ValueError(f"{self.path} is no state of a fine-tuning")
         for name, what in (("identity", "another model, data set or set of leads"), ("config", "other settings")):
-            if about.get(name) != self.about[name]:
+            if about[name] != self.about[name]:
                 raise ValueError(f"{self.path} holds a training of {what}; choose another folder")
+        if fault := self._fault(about, tensors):
+            raise ValueError(f"{self.path} is damaged: {fault}")
         groups = {}
         for name, x in tensors.items():
             group, _, name = name.partition("/")
@@ -343,7 +351,34 @@ class _Training:
         self.core.set_statistics(groups.get("statistics", {}))
         self.trainer.set_state(step=about["step"], validated=0, m=groups["m"], v=groups["v"])
         self.trainer.set_head(**groups["head"])
-        self.scores = [np.nan if value is None else value for value in about["scores"]]
+        self.scores = [np.nan if value is None else float(value) for value in about["scores"]]
         if about["epoch"] is not None:
             self.best = (groups["best.parameters"], groups.get("best.statistics", {}), groups["best.head"]["w"],
                          about["epoch"])  # fmt: skip
+
+    def _fault(self, about, tensors):
+        """What a file that `_save` wrote cannot hold; "" where there is nothing."""
+        step, scores, epoch = about["step"], about["scores"], about["epoch"]
+        if not isinstance(scores, list) or not all(_is_score(value) for value in scores):
+            return "its scores are not numbers from 0 to 1"
+        state = self.trainer.state()
+        done, each = len(scores), state["epoch_steps"]
+        if done > self.config.epochs or type(step) is not int or not done * each <= step <= (done + 1) * each or (
+                step > self.config.epochs * each):
+            return f"it is at step {step!r:.40} after {done} of {self.config.epochs} epochs of {each} steps"
+        if not (epoch is None and not scores or type(epoch) is int and 1 <= epoch <= done):
+            return f"its best epoch is {epoch!r:.40} of {done}"
+        best = self.core.parameters(), self.core.statistics(), self.trainer.head()[0], epoch
+        expected = self._tensors(state, best if epoch is not None else None)
+        if different := sorted(expected.keys() ^ tensors.keys()):
+            return f"{different[0]!r:.80} is {'missing' if different[0] in expected else 'not of this training'}"
+        for name, x in expected.items():
+            if tensors[name].shape != x.shape or tensors[name].dtype != x.dtype:
+                return f"{name} is {tensors[name].dtype} {tensors[name].shape}, expected {x.dtype} {x.shape}"
+            if not np.isfinite(tensors[name]).all():
+                return f"{name} has NaN or infinite numbers"
+        return ""
+
+
+def _is_score(value):
+    return value is None or isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

@@ -655,7 +655,7 @@ def load(path):
             found = json.load(file)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON file: {error}") from None
-    if not isinstance(found, dict) or found.get("evaluation") not in TITLES:
+    if not isinstance(found, dict) or found.get("evaluation") not in list(TITLES):
         raise ValueError(f"{path} is no report of kmerl: expected one of one evaluation, written by to_json")
     if "rows" not in found:
         raise ValueError(f"{path} holds no scores: expected a report written by to_json(path, scores=True)")
@@ -689,9 +689,9 @@ def _revived(found):
     found["skipped"] = [(row["record"], row["reason"]) for row in found["skipped"]]
     for one in fields(Report):
         kind = int | float | None if one.name == "fraction" else one.type
-        if one.name in found and not isinstance(found[one.name], kind):
+        if one.name in found and (not isinstance(found[one.name], kind) or isinstance(found[one.name], bool)):
             raise ValueError(f"{one.name} is a {type(found[one.name]).__name__}")
-    return Report(
+    report = Report(
         **found,
         scores=scores,
         labels=labels.astype(np.uint8),
@@ -699,6 +699,74 @@ def _revived(found):
         patients=[str(row[1]) for row in rows],
         beside=beside,
     )
+    if fault := _fault(report):
+        raise ValueError(f"{fault} is not what a report has there")
+    return report
+
+
+_ENDS = ("macro", "low", "high")
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _has(value, names, good=_is_number):
+    """A dict with a good value under each of the names."""
+    return isinstance(value, dict) and all(name in value and good(value[name]) for name in names)
+
+
+def _fault(report):
+    """The first part of a report, or of one beside it, that it could not show; None where there is none."""
+
+    def texts(value):
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+    def each(metrics, more):
+        return set(metrics) <= set(LABELS) and all(_has(of, _ENDS) and more(of) for of in metrics.values())
+
+    def nearest(near):
+        return isinstance(near.get("entity"), str) and _has(near, ("cosine",)) and near.get("by") in (None, "name", "cosine")
+
+    def is_seen(seen):
+        near, groups = seen.get("nearest"), seen.get("metrics")
+        return _has(seen, ("threshold",)) and _has(near, near or (), lambda x: isinstance(x, dict) and nearest(x)) and (
+            _has(groups, groups or (), lambda x: _has(x, shown, lambda y: _has(y, _ENDS)))
+            and set(groups) <= {"seen", "unseen"} and set(near) <= classes)  # fmt: skip
+
+    def is_seeds(seeds):
+        found = seeds.get("metrics")
+        return _has(found, found or (), lambda x: _has(x, ("mean", "sd"))) and set(found) <= set(LABELS) and (
+            isinstance(seeds.get("seeds"), list) and seeds["seeds"] and all(map(_is_number, seeds["seeds"])))  # fmt: skip
+
+    for name in ("leads", "classes", "undefined", "notes"):
+        if not texts(getattr(report, name)):
+            return name
+    classes, shown = set(report.classes), [name for name in SHOWN if name in report.metrics]
+    per_class = ("per_class", "per_class_low", "per_class_high")
+    checks = {
+        "notes": all(report.notes),
+        "support": _has(report.support, classes),
+        "metrics": "roc_auc" in report.metrics
+        and each(report.metrics, lambda of: _has(of, per_class, lambda values: _has(values, classes))),
+        "thresholds": report.thresholds is None or _has(report.thresholds, classes),
+        "trained": report.trained is None or _has(report.trained, ("recordings", "patients")),
+        "skipped": all(texts(list(pair)) for pair in report.skipped),
+        "settings": all(isinstance(value, (str, int, float, type(None))) for value in report.settings.values()),
+    }
+    for name, good in checks.items():
+        if not good:
+            return name
+    for name, check in (("seeds", is_seeds), ("seen", is_seen)):
+        if getattr(report, name) is not None and not check(getattr(report, name)):
+            return name
+    for name, other in report.beside.items():
+        if isinstance(other, Figures) and not (
+            isinstance(other.metrics, dict) and each(other.metrics, lambda of: True)
+            and texts([other.spread, other.quoted, other.note])  # fmt: skip
+        ):
+            return name
+    return None
 
 
 def _numbers(value):

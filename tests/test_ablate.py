@@ -195,6 +195,18 @@ def test_goes_on_where_it_was_killed(finished, tmp_path):
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
 
 
+@pytest.mark.parametrize(
+    "text, words",
+    [("", "is no JSON file"), ("[" * 10_000, "is no JSON file"), ("[]", "is damaged: it is a list"),
+     ("{}", "does not say of which datasets and config"), ('{"datasets": {}, "config": 3}', "does not say of which")],
+)
+def test_a_damaged_workspace_is_told(finished, tmp_path, text, words):
+    out = copy(finished, tmp_path)
+    (out / "ablation.json").write_text(text)
+    with pytest.raises(ValueError, match=f"ablation.json {words}|ablation.json is damaged: it {words}"):
+        kmerl.ablate("2a", out=out, progress=False, **SMALL)
+
+
 def test_another_configuration_is_refused(finished, tmp_path):
     out = copy(finished, tmp_path)
     with pytest.raises(ValueError, match="lr is 0.001 there, 0.002 here; choose another folder"):
@@ -344,10 +356,19 @@ def test_extraction_accuracy(store, tmp_path):
         vocabulary = kmerl.Vocabulary.default()
         gold = np.zeros((2, len(vocabulary)), np.uint8)
         gold[0, vocabulary.index("sinus rhythm")] = gold[1, vocabulary.index("atrial fibrillation")] = 1
-        found = kmerl.ablate("8", store, kmerl.sample_dataset(), tmp_path / "out", rows=["Gemma-2-9B"],
-                             extractors={"Gemma-2-9B": {"base_url": server.url, "model": "m"}}, gold=(texts, gold),
-                             encoder=AnyText(), progress=False, **SMALL)  # fmt: skip
-    assert found.row("Gemma-2-9B")["columns"]["extraction accuracy"]["average"]["estimate"] > 0.9
+
+        def ablate():
+            return kmerl.ablate("8", store, kmerl.sample_dataset(), tmp_path / "out", rows=["Gemma-2-9B"],
+                                extractors={"Gemma-2-9B": {"base_url": server.url, "model": "m"}}, gold=(texts, gold),
+                                encoder=AnyText(), progress=False, **SMALL)  # fmt: skip
+
+        found = ablate()
+        assert found.row("Gemma-2-9B")["columns"]["extraction accuracy"]["average"]["estimate"] > 0.9
+        path = next((tmp_path / "out").rglob("extraction.json"))
+        for text in ('{"accuracy": 7.0, "precision": 1.0, "recall": 1.0}', '{"accuracy": null}', "{}"):
+            path.write_text(text)
+            with pytest.raises(ValueError, match="extraction.json is damaged: accuracy is .*expected a share"):
+                ablate()
 
 
 def test_the_shell(finished, tmp_path, capsys):

@@ -259,6 +259,40 @@ def test_goes_on_where_it_was_interrupted(tmp_path, monkeypatch, whole, at):
         tune(out=tmp_path / "run", leads=3)
 
 
+def change(about, tensors, name, value):
+    about[name] = value
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda about, tensors: about.clear(), "is no state of a fine-tuning"),
+        (lambda about, tensors: change(about, tensors, "step", 10**6), "it is at step 1000000 after 1 of 1 epochs"),
+        (lambda about, tensors: change(about, tensors, "step", 1), "it is at step 1 after 1 of 1 epochs of 3 steps"),
+        (lambda about, tensors: change(about, tensors, "step", True), "it is at step True"),
+        (lambda about, tensors: change(about, tensors, "scores", [2.5]), "its scores are not numbers from 0 to 1"),
+        (lambda about, tensors: change(about, tensors, "scores", [0.5] * 9), "after 9 of 1 epochs"),
+        (lambda about, tensors: change(about, tensors, "epoch", None), "its best epoch is None of 1"),
+        (lambda about, tensors: change(about, tensors, "epoch", 2), "its best epoch is 2 of 1"),
+        (lambda about, tensors: tensors.pop("best.head/w"), "'best.head/w' is missing"),
+        (lambda about, tensors: tensors.pop("m/patch.weight"), "'m/patch.weight' is missing"),
+        (lambda about, tensors: change(tensors, about, "w", np.zeros(3)), "'w' is not of this training"),
+        (lambda about, tensors: change(tensors, about, "head/w", np.zeros(3, np.float32)), r"head/w is float32 \(3,\)"),
+        (lambda about, tensors: change(tensors, about, "best.head/w", np.full_like(tensors["best.head/w"], np.nan)),
+         "best.head/w has NaN"),
+    ],
+)
+def test_a_damaged_state_is_told(tmp_path, damage, words):
+    path = tmp_path / "run" / "seed-0.safetensors"
+    tune(out=tmp_path / "run", epochs=1)
+    tensors, metadata = kmerl.safetensors.read(path)
+    tensors, about = dict(tensors), json.loads(metadata["kmerl"])
+    damage(about, tensors)
+    kmerl.safetensors.write(path, tensors, {"kmerl": json.dumps(about)})
+    with pytest.raises(ValueError, match=f"seed-0.safetensors (is damaged: )?{words}"):
+        tune(out=tmp_path / "run", epochs=1)
+
+
 def test_what_cannot_be_used():
     dataset = Beats(broken=(0,), short=(100,))
     with pytest.warns(UserWarning, match="2 recordings could not be used"):

@@ -408,6 +408,30 @@ def test_format_212_through_the_package(tmp_path):
         kmerl.read_record(tmp_path / "r")
 
 
+def test_sizes_are_held_to_the_files_before_the_package_makes_place(tmp_path, monkeypatch):
+    """A header of 60 bytes must not cost gigabytes: what it promises is compared with its files first."""
+    wfdb = pytest.importorskip("wfdb")
+    monkeypatch.setattr(wfdb, "rdrecord", lambda *_, **__: pytest.fail("the package was asked"))
+    (tmp_path / "r.dat").write_bytes(bytes(300))
+    for form, samples, words in (
+        ("212", 2_000_000_000, "file r.dat is truncated: it has 300 bytes, the header says 2,000,000,000 samples"),
+        ("8", 301, "file r.dat is truncated"),
+        ("516", 300 * 8192 + 1, "file r.dat is truncated"),
+        ("16x1000000", 100, "file r.dat is truncated"),
+    ):
+        (tmp_path / "r.hea").write_text(f"r 1 500 {samples}\nr.dat {form} 1000/mV 16 0 0 0 0 I\n")
+        with pytest.raises(ValueError, match=words):
+            kmerl.read_record(tmp_path / "r")
+    (tmp_path / "s.hea").write_text("s 1 500 100\nr.dat 16 1000/mV 16 0 0 0 0 I\n")
+    for samples in (1 << 29, 2_000_000_000):
+        (tmp_path / "r.hea").write_text(f"r/2 1 500 {samples}\ns 100\n~ {samples - 100}\n")
+        with pytest.raises(ValueError, match=f"has {samples:,} samples a lead in segments, at most 268,435,456"):
+            kmerl.read_record(tmp_path / "r", verify=False)
+    (tmp_path / "r.hea").write_text("r 1 500 100\nnone.dat 212 1000/mV 16 0 0 0 0 I\n")
+    with pytest.raises(FileNotFoundError, match="none.dat"):
+        kmerl.read_record(tmp_path / "r")
+
+
 def test_hint_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wfdb", None)
     (tmp_path / "r.hea").write_text("r 1 500 10\nr.dat 212 1000/mV 16 0 0 0 0 I\n")

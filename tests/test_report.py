@@ -229,6 +229,42 @@ def test_damaged_rows(tmp_path):
             reports.load(tmp_path / "r.json")
 
 
+def test_a_field_of_another_kind_is_told(tmp_path):
+    """One value of each kind of JSON in place of each field: told by name, or a report that can be shown."""
+    data = json.loads(example().to_json(scores=True))
+    refused = set()
+    for name in data:
+        for other in (None, True, 7, 0.5, "x", [], {}, [[]], {"x": None}):
+            (tmp_path / "r.json").write_text(json.dumps({**data, name: other}))
+            try:
+                report = reports.load(tmp_path / "r.json")
+            except ValueError as error:
+                assert "report" in str(error)
+                if f"ValueError: {name} is a {type(other).__name__}" in str(error):
+                    refused.add(name)
+            else:
+                str(report), report.to_markdown(), report.to_csv(), report.to_dict(scores=True)
+    assert refused >= {"dataset", "part", "settings", "notes", "undefined", "fraction", "model"}, refused
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("leads", [1]), ("notes", [""]), ("undefined", [None]), ("support", {}), ("thresholds", {}), ("trained", {"patients": 3}),
+        ("metrics", {}), ("metrics", {"roc_auc": 3}), ("metrics", {"roc_auc": {"macro": 1, "low": 0, "high": "x"}}),
+        ("settings", {"epochs": []}), ("skipped", [{"record": 3, "reason": "x"}]),
+        ("seeds", {"seeds": [], "metrics": {}}), ("seeds", {"seeds": [1], "metrics": {"roc_auc": {"mean": 0}}}),
+        ("seen", {}), ("seen", {"threshold": 0.5, "nearest": {"normal ecg": {"entity": "x", "cosine": 1, "by": 3}}, "metrics": {}}),
+        ("beside", {"random encoder": {"metrics": {"roc_auc": {"macro": "x"}}}}),
+    ],
+)  # fmt: skip
+def test_parts_of_another_kind_are_told(tmp_path, name, value):
+    data = json.loads(example().to_json(scores=True))
+    (tmp_path / "r.json").write_text(json.dumps({**data, name: value}))
+    with pytest.raises(ValueError, match="is a damaged report: ValueError: .* is not what a report has there"):
+        reports.load(tmp_path / "r.json")
+
+
 @pytest.mark.parametrize("metric", _metrics.METRICS)
 def test_comparison_is_the_paired_bootstrap(metric):
     first, second = example(1, signal=3.0), example(2, signal=0.0)

@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+enum { FEW = 8 };                                           /* quick to make, soon full */
+#else
+enum { FEW = 1024 };                                        /* entries that tables begin with; a power of two */
+#endif
 enum { MARK_END = 1, MARK_BEGIN = 2, FIRST_WORD = 3 };      /* ids that are no words */
 enum { ROOT_PHRASES, ROOT_LISTS, ROOTS };                   /* nodes where paths begin */
 enum { MAX_LISTS = 10000 };
@@ -80,7 +85,7 @@ static void map_place(map *m, uint64_t key, int32_t value)
 static km_status map_put(map *m, uint64_t key, int32_t value, km_error *err)
 {
     if (2 * (m->count + 1) > m->capacity) {
-        map grown = {.capacity = m->capacity == 0 ? 1024 : 2 * m->capacity};
+        map grown = {.capacity = m->capacity == 0 ? FEW : 2 * m->capacity};
         grown.key = calloc((size_t)grown.capacity, sizeof *grown.key);
         grown.value = calloc((size_t)grown.capacity, sizeof *grown.value);
         if (grown.key == NULL || grown.value == NULL) {
@@ -191,7 +196,7 @@ static km_status word_id(km_lexicon *lexicon, const char *letters, int length, b
         return KM_OK;
     }
     if (lexicon->words >= lexicon->words_capacity) {
-        int32_t capacity = lexicon->words_capacity == 0 ? 1024 : 2 * lexicon->words_capacity;
+        int32_t capacity = lexicon->words_capacity == 0 ? FEW : 2 * lexicon->words_capacity;
         char **stem = realloc(lexicon->stem, (size_t)capacity * sizeof *stem);
         if (stem == NULL)
             goto memory;
@@ -334,10 +339,10 @@ km_status km_lexicon_create(km_lexicon **out, const char *const *endings, int co
     lexicon->words = FIRST_WORD;
     lexicon->words_capacity = 0;
     lexicon->ending = calloc((size_t)count + 1, sizeof *lexicon->ending);
-    lexicon->nodes = calloc(1024, sizeof *lexicon->nodes);
+    lexicon->nodes = calloc(FEW, sizeof *lexicon->nodes);
     if (lexicon->ending == NULL || lexicon->nodes == NULL)
         goto memory;
-    lexicon->node_capacity = 1024;
+    lexicon->node_capacity = FEW;
     lexicon->node_count = ROOTS;
     for (int i = 0; i < count; i++) {
         lexicon->ending[i] = malloc(strlen(endings[i]) + 1);
@@ -568,7 +573,7 @@ km_status km_lexicon_phrase_add(km_lexicon *lexicon, km_text text, km_phrase wha
             goto done;
     }
     if (lexicon->entry_count == lexicon->entry_capacity) {
-        int32_t capacity = lexicon->entry_capacity == 0 ? 1024 : 2 * lexicon->entry_capacity;
+        int32_t capacity = lexicon->entry_capacity == 0 ? FEW : 2 * lexicon->entry_capacity;
         entry *grown = realloc(lexicon->entries, (size_t)capacity * sizeof *grown);
         if (grown == NULL) {
             status = km_error_set(err, KM_MEMORY, "out of memory: a lexicon of %d phrases", (int)capacity);

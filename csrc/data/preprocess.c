@@ -11,14 +11,21 @@
 
 #define PI 3.14159265358979323846
 
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+enum { MOST_PHASES = 32, STEPS = 16, CHUNK = 64 };      /* filters that are quick to make, tasks of few samples */
+#else
+enum {
+    MOST_PHASES = 1024,     /* ratios with more phases interpolate between STEPS + 1 of them        */
+    STEPS = 512,
+    CHUNK = 2048            /* samples of one task, of the input or the output, whichever are more  */
+};
+#endif
+
 enum {
     HALF_WIDTH = 10,        /* zero crossings of the kernel to each side                            */
     MOST_RATIO = 1000,      /* fs_in / fs_out: a filter has at most MOST_PHASES * 20 MOST_RATIO weights  */
-    MOST_PHASES = 1024,     /* ratios with more phases interpolate between STEPS + 1 of them        */
-    STEPS = 512,
     WIDE = 16,              /* leads that are filtered side by side                                 */
     SUMS = 4,               /* partial sums of a product; taps are a multiple of it                 */
-    CHUNK = 2048,           /* samples of one task, of the input or the output, whichever are more  */
     LANES = 8               /* partial sums of the other sums                                       */
 };
 static const double BETA = 5.0;

@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     FUZZ_HOLDS(length >= 1);
-    if (length > 4096 || fs[0] > 40 * fs[1])
+    if (length > 1024 || fs[0] > 40 * fs[1])
         return 0;
     float *in = fuzz_copy(data + sizeof fs + 1, (size_t)leads * (size_t)n * sizeof *in);
     float *out = malloc((size_t)leads * (size_t)length * sizeof *out);

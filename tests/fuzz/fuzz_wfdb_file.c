@@ -9,7 +9,8 @@
 
 enum { COUNT = 3, ROOM = 3000 };
 
-static char folder[] = "/tmp/kmerl-fuzz-XXXXXX", header_path[64], signal_path[64], missing_path[64];
+static char folder[64], header_path[96], signal_path[96], missing_path[96];
+static int header_handle, signal_handle;
 
 static void end(void)
 {
@@ -18,19 +19,24 @@ static void end(void)
     rmdir(folder);
 }
 
+/* In memory where that can be: opening a file anew and cutting it off on a disk takes most of the time. */
 static void begin(void)
 {
+    const char *place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(folder, sizeof folder, "%s/kmerl-fuzz-XXXXXX", place);
     FUZZ_HOLDS(mkdtemp(folder) != NULL);
     snprintf(header_path, sizeof header_path, "%s/r.hea", folder);
     snprintf(signal_path, sizeof signal_path, "%s/s.dat", folder);
     snprintf(missing_path, sizeof missing_path, "%s/no.hea", folder);
+    header_handle = open(header_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    signal_handle = open(signal_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    FUZZ_HOLDS(header_handle >= 0 && signal_handle >= 0);
     atexit(end);
 }
 
-static void write_file(const char *path, const uint8_t *data, size_t size)
+static void write_file(int handle, const uint8_t *data, size_t size)
 {
-    const int handle = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    FUZZ_HOLDS(handle >= 0 && write(handle, data, size) == (ssize_t)size && close(handle) == 0);
+    FUZZ_HOLDS(pwrite(handle, data, size, 0) == (ssize_t)size && ftruncate(handle, (off_t)size) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -44,8 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const unsigned choice = *data++;
     const uint8_t *zero = size > 1 ? memchr(data, 0, size - 1) : NULL;
     const size_t length = zero != NULL ? (size_t)(zero - data) : size - 1, rest = zero != NULL ? size - 2 - length : 0;
-    write_file(header_path, data, length);
-    write_file(signal_path, zero != NULL ? zero + 1 : data, rest);
+    write_file(header_handle, data, length);
+    write_file(signal_handle, zero != NULL ? zero + 1 : data, rest);
 
     static const double seconds[4] = {-1, 0.5, 10, 1e300};
     const int64_t room = choice & 8 ? ROOM : (int64_t)(choice >> 4) * 40;

@@ -26,6 +26,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from unittest import mock
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
@@ -34,6 +35,7 @@ import numpy as np  # noqa: E402
 from small import TINY, HashEncoder  # noqa: E402
 
 import kmerl  # noqa: E402
+from kmerl import fine_tuning as fine_tuning_of  # noqa: E402
 from kmerl import info, metrics, report, store_text  # noqa: E402
 from kmerl.ablation_table import load_table  # noqa: E402
 from kmerl.classifier import Classifier  # noqa: E402
@@ -408,6 +410,48 @@ def mimic(folder):
     assert len(found) and found[0].report
 
 
+@kind(3, "*.safetensors")
+def fine_tuning(folder):
+    report = tuned(folder / "tuned")
+    answered(report.scores, (2, 2))
+    answered(report.classifier.predict_proba(SIGNAL, ["I", "II"], 500), (2,))
+
+
+@kind(4, "ablation.json", "extraction.json", "linear_probe*.json", "zero_shot*.json")
+def workspace(folder):
+    gold = ["sinus rhythm"], np.zeros((1, len(kmerl.Vocabulary.default())), np.uint8)
+    found = measured(folder, gold=gold)
+    str(found), found.to_markdown(), found.to_html(), found.to_json()
+    for row in found.rows:
+        for column in row["columns"].values():
+            assert not np.isinf(column["average"]["estimate"])
+
+
+class Few(kmerl.datasets.Dataset):
+    """Six recordings of two leads, two of them in each part."""
+
+    def __init__(self):
+        parts = {"train": np.arange(2), "validation": np.arange(2, 4), "test": np.arange(4, 6)}
+        labels = np.array([[1, 0], [0, 1]] * 3, np.uint8)
+        super().__init__("few", [f"r{i}" for i in range(6)], labels, CLASSES, [f"p{i}" for i in range(6)], parts)
+
+    def __getitem__(self, index):
+        return made_records()[index]
+
+
+def tuned(folder):
+    """A fine-tuning of three epochs that goes on in the folder."""
+    return kmerl.evaluate.fine_tune(kmerl.KMERL(**MODEL).initialize(24), Few(), leads=["I", "II"], epochs=3, batch_size=2,
+                                    out=folder, resamples=2, progress=False)
+
+
+def measured(folder, **options):
+    """A table in an ablation's folder: trained, measured and read where it is not there yet."""
+    given = {name: value for name, value in MODEL.items() if name != "seed"}
+    return kmerl.ablate(folder / "table.json", folder / "store", Few(), folder / "out", resamples=2,
+                        probe={"epochs": 2}, progress=False, **{**given, "epochs": 1, **options})
+
+
 class Here:
     """An executor that works at once: no child processes under the limit."""
 
@@ -445,9 +489,18 @@ def pristine(top):
     model.save(top / "checkpoint" / "model.safetensors")
     head = kmerl.checkpoint.Head(CLASSES, ["I", "II"], np.ones((2, 64), np.float32) / 64, np.zeros(2, np.float32))
     Classifier(model, head).save(top / "head" / "head.safetensors")
-    for name in ("run", "relabelled", "embedding"):
+    for name in ("run", "relabelled", "embedding", "workspace"):
         shutil.copytree(top / "store" / "store", top / name / "store")
     broken_off(top)
+    (top / "workspace" / "table.json").write_text(json.dumps({
+        "table": "mine", "title": "Mine", "rows": [{"name": "plain"}], "columns": [
+            {"name": "2 leads", "evaluation": "zero_shot", "leads": 2},
+            {"name": "known", "evaluation": "zero_shot", "leads": 2, "metric": "f1", "classes": "seen"},
+            {"name": "probe", "evaluation": "linear_probe", "leads": 2, "fraction": 1.0},
+            {"name": "texts", "evaluation": "extraction"}]}))
+    measured(top / "workspace")
+    (done,) = (top / "workspace" / "out" / "runs").iterdir()
+    (done / "extraction.json").write_text('{"accuracy": 0.9, "precision": 0.8, "recall": null, "reports": 1}')
     (top / "configuration" / "config.json").write_text(kmerl.Config().to_json())
     full = kmerl.Vocabulary([kmerl.Entity("conduction"), *(kmerl.Entity(
         e.name, e.synonyms[:4], ("conduction",), e.codes, {"en": e.synonyms[:4]}, ("[{side}] a~b|c <d>",)) for e in entities)],
@@ -488,7 +541,13 @@ def pristine(top):
 
 
 def broken_off(top):
-    """A store that is being built and one that is being embedded."""
+    """A store that is being built, one that is being embedded, and a fine-tuning after its first of three epochs."""
+    validated = fine_tuning_of._Training._validate
+
+    def validate(training):
+        if training.scores:
+            raise KeyboardInterrupt
+        validated(training)
 
     def some(count):
         yield from made_records()[:count]
@@ -505,6 +564,9 @@ def broken_off(top):
                 raise KeyboardInterrupt
             return super().embed(texts, pooling)
 
+    with contextlib.suppress(KeyboardInterrupt), mock.patch.object(
+            fine_tuning_of._Training, "_validate", autospec=True, side_effect=validate):
+        tuned(top / "fine_tuning" / "tuned")
     found = kmerl.Store.open(top / "embedding" / "store").label(progress=False)
     with contextlib.suppress(KeyboardInterrupt):
         found.embed(Stops(), progress=False)
@@ -518,10 +580,10 @@ def files_of(folder, patterns):
                    if path.is_file() and path.name != "lock" and not path.name.endswith("-journal")})
 
 
-def case(seed, number, sources, work):
-    """Does one case; (kind, file, outcome), or raises what is no documented outcome."""
+def case(seed, number, sources, work, kinds=None):
+    """Does one case, of `kinds` where they are given; (kind, file, outcome), or raises what is no documented outcome."""
     draw = random.Random(f"{seed}:{number}")
-    names = [name for name in KINDS if files_of(sources / name, KINDS[name][1])]
+    names = [name for name in kinds or KINDS if files_of(sources / name, KINDS[name][1])]
     name = draw.choices(names, [KINDS[name][2] for name in names])[0]
     call, patterns, _ = KINDS[name]
     shutil.rmtree(work, ignore_errors=True)
@@ -546,7 +608,7 @@ def case(seed, number, sources, work):
     return note, "taken"
 
 
-def child(seed, numbers, top, say):
+def child(seed, numbers, top, say, kinds=None):
     """Does cases under limits; tells each before and after."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     with open("/proc/self/statm") as file:
@@ -557,12 +619,12 @@ def child(seed, numbers, top, say):
     for number in numbers:
         say(f"begin {number}")
         signal.setitimer(signal.ITIMER_PROF, CPU)
-        note, outcome = case(seed, number, top / "pristine", top / "work")
+        note, outcome = case(seed, number, top / "pristine", top / "work", kinds)
         signal.setitimer(signal.ITIMER_PROF, 0)
         say(f"end {outcome} {note}")
 
 
-def campaign(count, seed, say=print, only=None):
+def campaign(count, seed, say=print, only=None, kinds=None):
     """{kind: {outcome: how often}}; AssertionError that names every case with another outcome."""
     faults, outcomes, number = [], {}, 0 if only is None else only
     last = count if only is None else only + 1
@@ -577,7 +639,7 @@ def campaign(count, seed, say=print, only=None):
                 shutil.rmtree(top / "work")
         while number < last:
             command = [sys.executable, __file__, "--child", folder, "--seed", str(seed), "--from", str(number),
-                       "--count", str(last)]
+                       "--count", str(last), *(["--kinds", *kinds] if kinds else [])]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
                 lines, how = watched(process)
@@ -633,6 +695,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, metavar="KIND", help=f"these alone: {', '.join(KINDS)}")
     parser.add_argument("--only", type=int, help="this case alone")
     parser.add_argument("--here", action="store_true", help="in this process, with a traceback (with --only)")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -640,12 +703,12 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.seed, range(arguments.first, arguments.count), Path(arguments.child),
-              lambda line: os.write(1, (line + "\n").encode()))
+              lambda line: os.write(1, (line + "\n").encode()), arguments.kinds)
     elif arguments.here:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "pristine").mkdir()
             pristine(Path(folder) / "pristine")
-            print(case(arguments.seed, arguments.only, Path(folder) / "pristine", Path(folder) / "work"))
+            print(case(arguments.seed, arguments.only, Path(folder) / "pristine", Path(folder) / "work", arguments.kinds))
     else:
         print(f"seed {arguments.seed}", flush=True)
-        campaign(arguments.count, arguments.seed, only=arguments.only)
+        campaign(arguments.count, arguments.seed, only=arguments.only, kinds=arguments.kinds)
