@@ -725,19 +725,29 @@ def _fault(report):
     def each(metrics, more):
         return set(metrics) <= set(LABELS) and all(_has(of, _ENDS) and more(of) for of in metrics.values())
 
-    def nearest(near):
-        return isinstance(near.get("entity"), str) and _has(near, ("cosine",)) and near.get("by") in (None, "name", "cosine")
+    def is_near(near):
+        known = isinstance(near, dict) and isinstance(near.get("entity"), str) and _has(near, ("cosine",))
+        return known and near.get("by") in (None, "name", "cosine")
 
     def is_seen(seen):
         near, groups = seen.get("nearest"), seen.get("metrics")
-        return _has(seen, ("threshold",)) and _has(near, near or (), lambda x: isinstance(x, dict) and nearest(x)) and (
-            _has(groups, groups or (), lambda x: _has(x, shown, lambda y: _has(y, _ENDS)))
-            and set(groups) <= {"seen", "unseen"} and set(near) <= classes)  # fmt: skip
+        return (
+            _has(seen, ("threshold",))
+            and _has(near, near or (), is_near)
+            and set(near) <= classes
+            and _has(groups, groups or (), lambda of: _has(of, shown, lambda values: _has(values, _ENDS)))
+            and set(groups) <= {"seen", "unseen"}
+        )
 
     def is_seeds(seeds):
-        found = seeds.get("metrics")
-        return _has(found, found or (), lambda x: _has(x, ("mean", "sd"))) and set(found) <= set(LABELS) and (
-            isinstance(seeds.get("seeds"), list) and seeds["seeds"] and all(map(_is_number, seeds["seeds"])))  # fmt: skip
+        found, numbers = seeds.get("metrics"), seeds.get("seeds")
+        return (
+            _has(found, found or (), lambda of: _has(of, ("mean", "sd")))
+            and set(found) <= set(LABELS)
+            and isinstance(numbers, list)
+            and numbers != []
+            and all(map(_is_number, numbers))
+        )
 
     for name in ("leads", "classes", "undefined", "notes"):
         if not texts(getattr(report, name)):
