@@ -1,8 +1,8 @@
 #include "model/block.h"
 
-void km_block_layout(km_block *b, km_arena *arena, const km_config *c, int T)
+void km_block_layout(km_block *b, km_arena *arena, const km_config *c, int T, int keep)
 {
-    size_t t = (size_t)T, C = (size_t)c->width, F = (size_t)c->mlp_width;
+    size_t t = (size_t)T, C = (size_t)c->width, F = (size_t)c->mlp_width, rows = keep ? t : KM_MLP_ROWS;
     b->n1 = km_arena_reals(arena, t * C);
     b->mean1 = km_arena_reals(arena, t);
     b->rstd1 = km_arena_reals(arena, t);
@@ -10,11 +10,12 @@ void km_block_layout(km_block *b, km_arena *arena, const km_config *c, int T)
     b->lse = km_arena_reals(arena, t * (size_t)c->heads);
     b->attention = km_arena_reals(arena, t * C);
     b->x1 = km_arena_reals(arena, t * C);
-    b->n2 = km_arena_reals(arena, t * C);
-    b->mean2 = km_arena_reals(arena, t);
-    b->rstd2 = km_arena_reals(arena, t);
-    b->h = km_arena_reals(arena, t * F);
-    b->g = km_arena_reals(arena, t * F);
+    b->keep = keep;
+    b->n2 = km_arena_reals(arena, rows * C);
+    b->mean2 = km_arena_reals(arena, rows);
+    b->rstd2 = km_arena_reals(arena, rows);
+    b->h = km_arena_reals(arena, rows * F);
+    b->g = km_arena_reals(arena, rows * F);
 }
 
 void km_block_scratch_layout(km_block_scratch *s, km_arena *arena, const km_config *c, int T, int longest, int backward)
@@ -46,11 +47,17 @@ void km_block_forward(km_real *y, km_block *b, km_block_scratch *s, const km_rea
     }
     o->packed_forward(b->x1, b->attention, w->out_weight, w->out_bias, T, C, C);
     o->vector_accumulate(b->x1, x, (size_t)T * C);
-    o->layernorm_forward(b->n2, b->mean2, b->rstd2, b->x1, w->norm2_weight, w->norm2_bias, T, C, KM_LAYERNORM_EPS);
-    o->packed_forward(b->h, b->n2, w->fc1_weight, w->fc1_bias, T, F, C);
-    o->gelu_forward(b->g, b->h, (size_t)T * F);
-    o->packed_forward(y, b->g, w->fc2_weight, w->fc2_bias, T, C, F);
-    o->vector_accumulate(y, b->x1, (size_t)T * C);
+    for (int t = 0; t < T; t += KM_MLP_ROWS) {
+        int n = T - t < KM_MLP_ROWS ? T - t : KM_MLP_ROWS;
+        size_t first = (size_t)t * C, at = b->keep ? (size_t)t : 0;
+        km_real *n2 = b->n2 + at * C, *h = b->h + at * F, *g = b->g + at * F;
+        o->layernorm_forward(n2, b->mean2 + at, b->rstd2 + at, b->x1 + first, w->norm2_weight, w->norm2_bias, n, C,
+                             KM_LAYERNORM_EPS);
+        o->packed_forward(h, n2, w->fc1_weight, w->fc1_bias, n, F, C);
+        o->gelu_forward(g, h, (size_t)n * F);
+        o->packed_forward(y + first, g, w->fc2_weight, w->fc2_bias, n, C, F);
+        o->vector_accumulate(y + first, b->x1 + first, (size_t)n * C);
+    }
 }
 
 void km_block_backward(km_real *dx, km_block_params *dw, const km_block *b, km_block_scratch *s,

@@ -7,7 +7,7 @@ void km_encoder_layout(km_encoder *e, km_arena *arena, const km_config *c, int T
         e->x[i] = keep || i < 2 ? km_arena_reals(arena, n) : e->x[i - 2];
     for (int i = 0; i < c->depth; i++) {
         if (keep || i == 0)
-            km_block_layout(&e->blocks[i], arena, c, T);
+            km_block_layout(&e->blocks[i], arena, c, T, keep);
         else
             e->blocks[i] = e->blocks[0];
     }

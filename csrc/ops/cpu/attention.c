@@ -36,7 +36,7 @@ KM_FUSED static void softmax(km_real *s, km_real *share, km_real *lse, int rows,
         km_real *row = s + (size_t)i * Tk;
         km_real max = km_max(row, Tk);
         for (int j = 0; j < Tk; j++)
-            row[j] = km_exp(row[j] - max);
+            row[j] = km_exp_negative(row[j] - max);
         km_real sum = km_sum(row, Tk);
         share[i] = 1 / sum;
         if (lse != NULL)
@@ -55,7 +55,7 @@ KM_FUSED static void softmax_again(km_real *s, const km_real *lse, int rows, int
 {
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < Tk; j++)
-            s[(size_t)i * Tk + j] = km_exp(s[(size_t)i * Tk + j] - lse[i]);
+            s[(size_t)i * Tk + j] = km_exp_negative(s[(size_t)i * Tk + j] - lse[i]);
 }
 
 /* dS = P * (dP - delta) * scale, into dp;  delta_i = sum_j P_ij dP_ij = dout_i . out_i. */

@@ -17,6 +17,7 @@ enum { KM_STRIPES = 64 / sizeof(km_real) };
 
 #ifdef KM_DOUBLE
 
+KM_INLINE km_real km_exp_negative(km_real x) { return exp(x); }
 KM_INLINE km_real km_exp(km_real x) { return exp(x); }
 
 /* Phi(x) and phi(x) of the standard normal distribution. */
@@ -29,12 +30,11 @@ KM_INLINE void km_normal(km_real *cdf, km_real *pdf, km_real x)
 #else
 
 /* exp(x) = 2^n exp(r), |r| <= log(2) / 2; a polynomial of degree 6 fitted for the least largest relative error, exact
- * at 0, errs by less than 1e-8. Results under exp(-87) stay there; over exp(88) they stay finite.            */
-KM_INLINE km_real km_exp(km_real x)
+ * at 0, errs by less than 1e-8. x must not be over 88; results under exp(-87) stay there.                    */
+KM_INLINE km_real km_exp_negative(km_real x)
 {
     const float magic = 12582912.0f;            /* 1.5 * 2^23: adding it rounds to an integer */
     x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
     float shifted = x * 1.44269504088896341f + magic;
     float n = shifted - magic;
     float r = x - n * 0.693145751953125f;       /* log 2 in two parts: n times the first is exact */
@@ -54,13 +54,16 @@ KM_INLINE km_real km_exp(km_real x)
     return p;
 }
 
+/* Of any x; results over exp(88) stay there. */
+KM_INLINE km_real km_exp(km_real x) { return km_exp_negative(x > 88.0f ? 88.0f : x); }
+
 /* Phi(x) and phi(x). With z = |x| / sqrt 2:  erfc(z) = exp(-z^2) g(t),  t = 1 / (1 + 0.4 z),  g a polynomial of
  * degree 9 without constant term, fitted to erfcx on [0, 200] by reweighted least squares: relative error 1.3e-7.
  * The same exponential serves both.                                                                        */
 KM_INLINE void km_normal(km_real *cdf, km_real *pdf, km_real x)
 {
     float z = fabsf(x) * 0.70710678118654752f;
-    float e = km_exp(-z * z);
+    float e = km_exp_negative(-z * z);
     float t = 1.0f / (1.0f + 0.4f * z);
     float g = 0.0502708397f;
     g = g * t - 0.182936805f;

@@ -28,6 +28,9 @@
 TARGET static inline void copy_along(uint32_t *to, const float *from, int n)
 {
     int i = 0;
+    for (; i + 32 <= n; i += 32)
+        _mm512_storeu_si512(to + i / 2,
+                            (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + i + 16), _mm512_loadu_ps(from + i)));
     for (; i + 16 <= n; i += 16)
         _mm256_storeu_si256((__m256i *)(to + i / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i)));
     if (i < n) {

@@ -12,8 +12,9 @@
  *
  * y is worked through in strips of LONGEST along k and WIDTH along n. Of each strip of op(b) a copy is made in
  * panels of two vectors, [panel][k][2 LANES], short panels filled up with zeros; it stays in the second-level
- * cache. Then, for up to ROWS rows of op(a) at a time, a copy [row][k] (or [k][row] if a is transposed) is made
- * that stays in the first-level cache, and multiplied into one tile of y after the other, all in registers.
+ * cache. One that was packed before is as wide as that cache allows. Then, for up to ROWS rows of op(a) at a time, a
+ * copy [row][k] (or [k][row] if a is transposed) is made that stays in the first-level cache, and multiplied into one
+ * tile of y after the other, all in registers. Rows that need no rounding are read where they are.
  *
  * The sum over k of an element is one chain of multiply-adds a strip, whatever the tile's height: rows do not
  * depend on how many others there are, nor on where they stand. bfloat16: of each two k the odd one first, as the
@@ -43,7 +44,9 @@ enum {
     LONGEST = BF16 ? 512 : 256,             /* strip along k                                           */
     DEPTH = LONGEST / STEP,                 /* the same in elements                                    */
     PITCH = DEPTH + 16,                     /* row pitch of the copy of op(a): no two rows in one set  */
-    WIDTH = (BF16 && !PAIRS ? 256 : 512) / PANEL * PANEL    /* strip along n                           */
+    WIDTH = (BF16 && !PAIRS ? 256 : 512) / PANEL * PANEL,   /* strip along n                           */
+    RESIDENT = 768 << 10,                   /* bytes of a strip of a packed op(b)                      */
+    ALIAS = 2048 / (int)sizeof(km_real)     /* row strides by whose multiples rows share cache sets    */
 };
 
 typedef km_real vector __attribute__((vector_size(BYTES)));
@@ -116,20 +119,24 @@ TARGET INLINED void copy_across(element *to, size_t to_pitch, const km_real *fro
 #endif
 
 /* y tile (m, n) = alpha a b + beta y + bias, n <= wide * LANES; a's element (i, k) at i * row + k * step; bias may be
- * NULL.  m, wide, row and step are constants where this is inlined, so that the accumulators are registers.      */
-TARGET INLINED void tile(km_real *y, size_t ldy, const element *a, int row, int step, const element *b, int m, int wide,
-                         int n, int depth, km_real alpha, km_real beta, const km_real *bias)
+ * NULL.  m, wide and step are constants where this is inlined, so that the accumulators are registers.      */
+TARGET INLINED void tile(km_real *y, size_t ldy, const element *a, size_t row, int step, const element *b, int m,
+                         int wide, int n, int depth, km_real alpha, km_real beta, const km_real *bias)
 {
     vector sum[ROWS][2];
     UNROLL
-    for (int i = 0; i < m; i++)
+    for (int i = 0; i < m; i++) {
         sum[i][0] = sum[i][1] = (vector){0};
+        __builtin_prefetch(y + (size_t)i * ldy, 1);     /* may be as far as memory: a gradient of the weights */
+        if (wide > 1)
+            __builtin_prefetch(y + (size_t)i * ldy + LANES, 1);
+    }
     for (int k = 0; k < depth; k++) {
         const elements *panel = (const elements *)(b + (size_t)k * PANEL);
         elements b0 = panel[0], b1 = panel[wide - 1];
         UNROLL
         for (int i = 0; i < m; i++) {
-            elements s = SPLAT_PAIR(a[i * row + k * step]);
+            elements s = SPLAT_PAIR(a[(size_t)i * row + (size_t)(k * step)]);
             sum[i][0] = MADD_PAIR(s, b0, sum[i][0]);
             if (wide > 1)
                 sum[i][1] = MADD_PAIR(s, b1, sum[i][1]);
@@ -164,17 +171,18 @@ TARGET INLINED void tile(km_real *y, size_t ldy, const element *a, int row, int 
 
 #define TILE(rows)                                                                              \
     case rows:                                                                                  \
-        if (a_transposed && n > LANES)                                                          \
+        if (pitch == 1 && n > LANES)                                                            \
             tile(y, ldy, a, 1, ROWS, b, rows, 2, n, depth, alpha, beta, bias);                  \
-        else if (a_transposed)                                                                  \
+        else if (pitch == 1)                                                                    \
             tile(y, ldy, a, 1, ROWS, b, rows, 1, n, depth, alpha, beta, bias);                  \
         else if (n > LANES)                                                                     \
-            tile(y, ldy, a, PITCH, 1, b, rows, 2, n, depth, alpha, beta, bias);                 \
+            tile(y, ldy, a, pitch, 1, b, rows, 2, n, depth, alpha, beta, bias);                 \
         else                                                                                    \
-            tile(y, ldy, a, PITCH, 1, b, rows, 1, n, depth, alpha, beta, bias);                 \
+            tile(y, ldy, a, pitch, 1, b, rows, 1, n, depth, alpha, beta, bias);                 \
         break;
 
-TARGET static void tile_of(km_real *y, size_t ldy, const element *a, int a_transposed, const element *b, int m, int n,
+/* pitch: from row to row of a; 1: a is [k][row] with ROWS rows. */
+TARGET static void tile_of(km_real *y, size_t ldy, const element *a, size_t pitch, const element *b, int m, int n,
                            int depth, km_real alpha, km_real beta, const km_real *bias)
 {
     switch (m) {
@@ -260,6 +268,8 @@ TARGET static void multiply(km_real *y, int ldy, const km_real *a, int lda, int 
     element packed_a[ROWS * PITCH] __attribute__((aligned(64)));
     const size_t a_row = a_transposed ? 1 : (size_t)lda, a_step = a_transposed ? (size_t)lda : 1;
     const size_t b_step = b_transposed ? 1 : (size_t)ldb, b_column = b_transposed ? (size_t)ldb : 1;
+    const int in_place = !BF16 && !a_transposed && lda > 1 && lda % ALIAS != 0;
+    const size_t pitch = a_transposed ? 1 : in_place ? (size_t)lda : PITCH;
     const element *strip = packed;
     if (K <= 0) {
         for (int i = 0; i < M; i++)
@@ -275,17 +285,21 @@ TARGET static void multiply(km_real *y, int ldy, const km_real *a, int lda, int 
     for (int k = 0, n_k; k < K; k += n_k) {
         n_k = strip_length(K - k, strips--);
         int depth = (n_k + STEP - 1) / STEP;
-        for (int j = 0; j < N; j += WIDTH) {
-            int width = N - j < WIDTH ? N - j : WIDTH;
+        int widest = packed != NULL ? RESIDENT / (int)sizeof(element) / depth / PANEL * PANEL : WIDTH;
+        for (int j = 0; j < N; j += widest) {
+            int width = N - j < widest ? N - j : widest;
             const element *panels = packed != NULL ? strip + (size_t)j * depth : (element *)km_gemm_space;
             if (packed == NULL)
                 pack_b((element *)km_gemm_space, b + (size_t)k * b_step + (size_t)j * b_column, (size_t)ldb,
                        b_transposed, width, n_k, depth);
             for (int t = 0, i = 0, m; t < tiles; t++, i += m) {
                 m = (M - i) / (tiles - t);
-                pack_a(packed_a, a + (size_t)i * a_row + (size_t)k * a_step, (size_t)lda, a_transposed, m, M - i, n_k);
+                const km_real *rows = a + (size_t)i * a_row + (size_t)k * a_step;
+                if (!in_place)
+                    pack_a(packed_a, rows, (size_t)lda, a_transposed, m, M - i, n_k);
                 for (int p = 0; p < width; p += PANEL)
-                    tile_of(y + (size_t)i * (size_t)ldy + j + p, (size_t)ldy, packed_a, a_transposed,
+                    tile_of(y + (size_t)i * (size_t)ldy + j + p, (size_t)ldy,
+                            in_place ? (const element *)(const void *)rows : packed_a, pitch,
                             panels + (size_t)p * depth, m, width - p < PANEL ? width - p : PANEL, depth, alpha,
                             k == 0 ? beta : 1, k == 0 && bias != NULL ? bias + j + p : NULL);
             }
