@@ -2,8 +2,8 @@
 
     python benchmarks/bench_gemm.py [--isa avx2]
 
-One thread, float32, CPU time, best of several interleaved rounds. ratio > 1: the built-in kernels are faster. In a build with
-KMERL_BLAS=builtin that library is the kernels themselves, of the best instruction set.
+One thread, float32, CPU time, best of several interleaved rounds. ratio > 1: the built-in kernels are faster. In a
+build with KMERL_BLAS=builtin that library is the kernels themselves, of the best instruction set.
 """
 
 import argparse
