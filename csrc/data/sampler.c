@@ -460,7 +460,7 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
     status = take_plan(sampler, &j, &report_id, &recording, (int)most, 0, 0, err);
     if (status != KM_OK)
         return status;
-    /* Windows are planned at the end, where taking one apart, each into as many rows as it has leads, overtakes none. */
+    /* Windows are planned at the end, where taking one apart, each into as many rows as it has leads, overtakes none */
     job plan = j;
     plan.rows = j.rows + (most - rows);
     km_sampler_row *row = plan.rows;

@@ -51,7 +51,7 @@ typedef struct km_sampler_input {
 } km_sampler_input;
 
 /* What an answer is computed from: consecutive windows of each of `count` recordings, or only the first, unmasked.
- * apart: a row for each visible lead of each window, one after another, as if the recording had that lead alone, but for
+ * apart: a row for each visible lead of each window, in turn, as if the recording had that lead alone, but for
  * `dropped`, which is the window's in each of them.
  * The last window of a recording may be shorter, a whole segment at least. A window without a usable lead is skipped;
  * a recording with none left, or shorter than a segment, is KM_VALUE with its name. No reports, labels or entities.  */

@@ -113,8 +113,8 @@ static PyObject *sample_windows(PyObject *module, PyObject *args)
     PyObject *signals, *leads, *names, *result = NULL;
     km_config config;
     int first, apart, threads;
-    if (!PyArg_ParseTuple(args, "O!O!O!O&ppi:sample_windows", &PyList_Type, &signals, &PyList_Type, &leads, &PyList_Type,
-                          &names, km_binding_config, &config, &first, &apart, &threads))
+    if (!PyArg_ParseTuple(args, "O!O!O!O&ppi:sample_windows", &PyList_Type, &signals, &PyList_Type, &leads,
+                          &PyList_Type, &names, km_binding_config, &config, &first, &apart, &threads))
         return NULL;
     const Py_ssize_t count = PyList_GET_SIZE(signals);
     if (PyList_GET_SIZE(leads) != count || PyList_GET_SIZE(names) != count || count > INT32_MAX) {
