@@ -250,11 +250,13 @@ def test_a_field_of_another_kind_is_told(tmp_path):
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("leads", [1]), ("notes", [""]), ("undefined", [None]), ("support", {}), ("thresholds", {}), ("trained", {"patients": 3}),
+        ("leads", [1]), ("notes", [""]), ("undefined", [None]), ("support", {}), ("thresholds", {}),
+        ("trained", {"patients": 3}),
         ("metrics", {}), ("metrics", {"roc_auc": 3}), ("metrics", {"roc_auc": {"macro": 1, "low": 0, "high": "x"}}),
         ("settings", {"epochs": []}), ("skipped", [{"record": 3, "reason": "x"}]),
         ("seeds", {"seeds": [], "metrics": {}}), ("seeds", {"seeds": [1], "metrics": {"roc_auc": {"mean": 0}}}),
-        ("seen", {}), ("seen", {"threshold": 0.5, "nearest": {"normal ecg": {"entity": "x", "cosine": 1, "by": 3}}, "metrics": {}}),
+        ("seen", {}),
+        ("seen", {"threshold": 0.5, "nearest": {"normal ecg": {"entity": "x", "cosine": 1, "by": 3}}, "metrics": {}}),
         ("beside", {"random encoder": {"metrics": {"roc_auc": {"macro": "x"}}}}),
     ],
 )  # fmt: skip

@@ -4,7 +4,8 @@ Each public call that enters the core, right ones and refused ones, in a loop: b
 (``sys.getallocatedblocks``), traced bytes (``tracemalloc``) and the reference counts of what was given, before and
 after. In a debug Python the sum of all reference counts (``sys.gettotalrefcount``) is printed beside them; it means
 something only where NumPy was built for debugging too. Every function and method of the core must be called by one of
-them. ``--once`` runs each call a few times and compares nothing more: for valgrind (docs/reliability.md).
+them. ``--once`` runs each call a few times and compares nothing more: for valgrind (memcheck.py). Names of calls, or
+how they begin, choose those.
 """
 
 import gc
@@ -205,11 +206,15 @@ def measured(call, count, given):
     return blocks / count, traced / count, sums / count, gained
 
 
-def main(count, once):
+def main(count, once, names=()):
     faults = []     # SQLite keeps up to 200 used cursors, Python its own caches: that much may grow, however many calls
     with tempfile.TemporaryDirectory() as folder:
         table, given = calls(Path(folder))
-        if missed := unreached(table):
+        if names:
+            table = {name: call for name, call in table.items() if name.startswith(tuple(names))}
+            if not table:
+                raise SystemExit(f"references: no call's name begins with {' or '.join(map(repr, names))}")
+        elif missed := unreached(table):
             faults.append(f"no call comes to {', '.join(missed)}")
         for name, call in table.items():
             if once:
@@ -231,4 +236,5 @@ def main(count, once):
 
 if __name__ == "__main__":
     numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
-    main(numbers[0] if numbers else 100, "--once" in sys.argv)
+    names = [argument for argument in sys.argv[1:] if not argument.isdigit() and argument != "--once"]
+    main(numbers[0] if numbers else 100, "--once" in sys.argv, names)
