@@ -13,15 +13,18 @@ enum { SPHERE = 14, ATRIAL_RIGHT = 0, ATRIAL_LEFT = SPHERE };
 #define PI 3.14159265f
 
 /* cm/ms */
-#define SPEED_PURKINJE 0.12f
-#define SPEED_BASE 0.075f
-#define SPEED_ALONG 0.055f
-#define SPEED_ACROSS 0.036f
+#define SPEED_PURKINJE 0.154f
+#define SPEED_BASE 0.057f
+#define SPEED_ALONG 0.048f
+#define SPEED_ACROSS 0.0295f
 #define SPEED_ATRIUM 0.085f
+
+/* ms: how much earlier a QRS complex begins than its first node is active, and later it ends than its last. */
+#define EDGE 7.5f
 
 /* mV at a lead for a unit of the tissue's current: what brings the mean R wave to its size. */
 #define UNIT_VENTRICLE 0.070f
-#define UNIT_ATRIUM 0.021f
+#define UNIT_ATRIUM 0.0222f
 
 static int left(int layer, int ring, int around)
 {
@@ -64,8 +67,8 @@ static void rotate(float v[3], int i, int j, double angle)
 
 static void place(axes *a, const km_patient *patient)
 {
-    static const float along[3] = {0.66f, 0.45f, -0.60f};
-    float raw[3] = {-0.66f, 0.16f, -0.73f}, dot = 0, length = 0;
+    static const float along[3] = {0.578f, 0.53f, -0.621f};
+    float raw[3] = {-0.23f, 0.197f, -0.957f}, dot = 0, length = 0;
     for (int k = 0; k < 3; k++)
         dot += along[k] * raw[k];
     for (int k = 0; k < 3; k++) {
@@ -127,7 +130,7 @@ static void build_ventricles(km_heart *heart, const axes *a)
     const km_patient *p = heart->patient;
     t->nodes = t->edges = 0;
     const float lw = (float)p->left_mass, rw = (float)p->right_mass;
-    const float thick = 1.0f * sqrtf(lw), thin = 0.4f * powf(rw, 0.35f);
+    const float thick = 1.0f * sqrtf(lw), thin = 0.34f * powf(rw, 0.35f);
     for (int layer = 0; layer < 2; layer++) {
         const float in = layer == INNER ? thick : 0;
         for (int ring = 0; ring < RINGS; ring++) {
@@ -205,14 +208,14 @@ static void start(float *time, const km_heart *heart, km_origin origin)
             if (!has[KM_INCOMPLETE_LBBB])
                 time[left(INNER, 2, p->septal_gap ? 2 : 1)] = p->septal_gap ? 6 : 0;
             if (!has[KM_ANTERIOR_FASCICLE])
-                time[left(INNER, 1, -2)] = 3 + late;
+                time[left(INNER, 1, -2)] = late;
             if (!has[KM_POSTERIOR_FASCICLE])
-                time[left(INNER, 2, 4)] = 4 + late;
+                time[left(INNER, 2, 4)] = (has[KM_ANTERIOR_FASCICLE] ? 3 : 14.2f) + late;
         }
         if (!has[KM_RBBB] && origin != KM_ORIGIN_ABERRANT) {
-            const float late = has[KM_INCOMPLETE_RBBB] ? 30 : 0;
-            time[right(INNER, 2, 1)] = (has[KM_LBBB] ? 0 : 9) + late;
-            time[left(OUTER, 3, 0)] = (has[KM_LBBB] ? 2 : 13) + late;
+            const float late = has[KM_INCOMPLETE_RBBB] ? 24 : 0;
+            time[right(INNER, 2, 1)] = (has[KM_LBBB] ? 0 : 4.7f) + late;
+            time[left(OUTER, 3, 0)] = (has[KM_LBBB] ? 2 : 3.4f) + late;
         }
         if (has[KM_PREEXCITATION]) {
             static const struct { int is_left, ring, around; } pathways[] = {
@@ -256,14 +259,14 @@ static void slowness(float *slow, const km_heart *heart, km_origin origin)
         const int sector = i % LEFT % AROUND;
         float s = hyper;
         if (!his)
-            s *= fast_layer ? 2.0f : 1.15f;
+            s *= fast_layer ? 1.1f : 1.0f;
         else if (!rv && has[KM_LBBB])
-            s *= fast_layer ? 1.9f : 1.1f;
+            s *= fast_layer ? 1.15f : 1.0f;
         else if (rv && (has[KM_RBBB] || origin == KM_ORIGIN_ABERRANT))
-            s *= fast_layer ? 2.2f : 1.2f;
+            s *= fast_layer ? 1.3f : 1.0f;
         else if (!rv && ((has[KM_ANTERIOR_FASCICLE] && sector >= 7) ||
                          (has[KM_POSTERIOR_FASCICLE] && sector >= 1 && sector <= 5)))
-            s *= fast_layer ? 2.0f : 1.1f;
+            s *= fast_layer ? 1.2f : 1.0f;
         else if (has[KM_SLOW_MYOCARDIUM])
             s *= fast_layer ? 1.7f : 1.35f;
         slow[i] = s;
@@ -318,14 +321,14 @@ static void disturb(km_heart *heart)
                 continue;
             const int outer = is_outer(i);
             if (m <= KM_INFARCT_INFEROPOSTERIOR) {
-                static const float lost[3] = {0.55f, 0.85f, 0.9f}, injured[3] = {0.55f, 0.12f, 0.0f},
+                static const float lost[3] = {0.5f, 0.8f, 0.85f}, injured[3] = {0.45f, 0.10f, 0.0f},
                                    longer[3] = {5, 85, 40};
                 t->alive[i] *= 1 - lost[p->infarct_stage] * in * (outer ? 0.85f : 1);
                 heart->amplitude[i] -= injured[p->infarct_stage] * (0.4f + 0.6f * severity) * in * (outer ? 1 : 0.25f);
                 heart->apd[i] += longer[p->infarct_stage] * in * (outer ? 1 : 0.35f);
             } else if (m <= KM_ISCHEMIA_INFERIOR) {
                 if (inverted)
-                    heart->apd[i] += (35 + 65 * severity) * in * (outer ? 1 : 0.2f);
+                    heart->apd[i] += (45 + 75 * severity) * in * (outer ? 1 : 0.2f);
                 else if (!outer)
                     heart->amplitude[i] -= (0.10f + 0.16f * severity) * in;
             } else {
@@ -367,7 +370,7 @@ static void disturb(km_heart *heart)
 
 static void build_atria(km_heart *heart)
 {
-    static const float centre[2][3] = {{-3.0f, -2.6f, 1.2f}, {1.0f, -3.4f, 3.6f}};
+    static const float centre[2][3] = {{-2.8f, -4.8f, 3.4f}, {1.2f, -4.9f, 3.4f}};
     km_tissue *t = &heart->atria;
     const km_patient *p = heart->patient;
     t->nodes = t->edges = 0;
@@ -478,7 +481,7 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
         start(time, h, KM_ORIGIN_HIS);
         km_tissue_activate(time, v, NULL);
         const float span = largest(time, v->nodes) - smallest(time, v->nodes);
-        const float pace = ((float)patient->qrs - 10) / span;
+        const float pace = ((float)patient->qrs - 2 * EDGE) / span;
         for (int e = 0; e < v->edges && pass < 3; e++)
             v->delay[e] *= pace;
     }
@@ -506,8 +509,9 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
         const double slope = 1 + (patient->slope - 1) * dull;
         heart->apd[i] = (float)(-slope * (time[i] - mean) + gradient * (is_outer(i) ? -0.5 : 0.5));
         if (!is_left(i))
-            heart->apd[i] += wander - 4;
-        heart->apd[i] += 3.5f * v->at[i][2] + 0.8f * v->at[i][1];   /* shorter in front: T is upright in V2 .. V4 */
+            heart->apd[i] += wander - 6.7f;
+        for (int k = 0; k < 3; k++)
+            heart->apd[i] += (float)patient->delay[k] * v->at[i][k];
         heart->amplitude[i] = 1;
     }
     float last = -1e9f;
@@ -521,7 +525,7 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
         heart->apd[i] = fmaxf(heart->apd[i], 90);
 
     heart->step = (km_tissue_step){
-        .rise = 11, .fall = (int)width, .slope = (int)(0.36 * heart->qt), .sloping = 0.26f,
+        .rise = 10, .fall = (int)width, .slope = (int)(0.51 * heart->qt), .sloping = 0.37f,
         .late = has[KM_HYPOKALEMIA] ? 0.45f : has[KM_HYPERKALEMIA] ? 0 : 0.03f,
         .late_by = has[KM_HYPOKALEMIA] ? 150 : 175,
     };
@@ -560,8 +564,8 @@ void km_heart_wave(km_wave *wave, km_heart_times *times, const km_heart *heart, 
         for (int i = 0; i < v->nodes; i++)
             end[i] = time[i] + heart->apd[i];
         km_tissue_wave(wave, v, time, end, heart->amplitude, &heart->step);
-        times->first = smallest(time, v->nodes) - 5;
-        times->last = largest(time, v->nodes) + 5;
+        times->first = smallest(time, v->nodes) - EDGE;
+        times->last = largest(time, v->nodes) + EDGE;
         times->end = largest(end, v->nodes) + 1.05f * (float)heart->step.fall;
         return;
     }

@@ -143,6 +143,7 @@ typedef struct km_patient {
     double left_mass, right_mass;
     double strain;                  /* 0 none .. 1 repolarisation reversed                          */
     double gradient, slope;         /* of repolarisation: ms from outside in; share of activation time */
+    double delay[3];                /* of repolarisation, ms a cm: to the left, down, to the back       */
     double t_width;                 /* ms */
     int infarct_stage;              /* 0 acute, 1 recent, 2 old                                     */
     double infarct_size;            /* cm */
