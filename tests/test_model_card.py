@@ -27,7 +27,7 @@ card = load_tool("model_card")
 @pytest.fixture(scope="module")
 def model():
     simulator = kmerl.Simulator(seed=3, epoch_size=8, validation_size=0)
-    return kmerl.KMERL(**TINY | {"contrast_weight": 0.0, "epochs": 1}).fit(simulator, progress=False)
+    return kmerl.KMERL(**TINY | {"contrast_weight": 0.0, "epochs": 1, "lead_pooling": "mean"}).fit(simulator, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,8 @@ def test_the_figures_are_those_of_an_evaluation(model, found):
         assert entry["zero_shot"][words]["macro"] == pytest.approx([report["macro"], report["low"], report["high"]])
         for name, row in entry["zero_shot"][words]["classes"].items():
             assert row[0] == pytest.approx(report["per_class"][name]) and row[1] <= row[0] <= row[2]
+    joint = model.predict_proba(list(dataset), dataset.classes, lead_pooling="joint")
+    assert entry["joint"][0] == pytest.approx(kmerl.metrics.roc_auc_score(dataset.labels, joint))
     assert entry["sweep"][12] == entry["zero_shot"]["12 leads"]["macro"]
     assert entry["sweep"][1] == entry["zero_shot"]["lead I"]["macro"] and len(entry["sweep"]) == 12
 
@@ -77,6 +79,7 @@ def test_the_card(model, found, tmp_path, monkeypatch):
     written = card.text(whole)
     macro = found["sources"]["ptbxl"]["zero_shot"]["lead I"]["macro"]
     for words in ("6,400 simulated ECGs", "no medical device", "after epoch 1 of 2", "1.0 hours", "Linear probe",
+                  "asked alone", "ptbxl {:.3f}".format(found["sources"]["ptbxl"]["joint"][0]),
                   "{:.3f} ({:.2f} to {:.2f})".format(*macro), *card.by_auc(whole["sources"]["ptbxl"])):
         assert words in written, words
     card.pictures(whole, tmp_path)

@@ -187,6 +187,35 @@ def test_mechanisms_show_in_the_signal():
     assert -reversed_arms.signal[lead["I"]].min() > reversed_arms.signal[lead["I"]].max()
 
 
+def test_blocks_and_foci_widen_the_complex():
+    """Median QRS of the findings that slow conduction, ms: what textbooks give."""
+    for name, low, high in (("right bundle branch block", 125, 170), ("left bundle branch block", 125, 165),
+                            ("incomplete right bundle branch block", 100, 120), ("ventricular paced rhythm", 140, 190),
+                            ("left anterior fascicular block", 85, 115), ("ventricular tachycardia", 140, 200)):
+        qrs = np.median(simulate_measure(name, "qrs"))
+        assert low <= qrs <= high, (name, qrs)
+
+
+def simulate_measure(finding, name, count=100):
+    return Simulator(seed=2, findings=[finding]).measurements(range(count))[name]
+
+
+def test_normal_beats_have_the_heights_of_recorded_ones():
+    """Medians of R and S over PTB-XL's normal recordings (docs/simulator.md), a quarter or 0.12 mV apart at most."""
+    r = [0.66, 0.89, 0.34, 0.13, 0.27, 0.57, 0.19, 0.48, 0.83, 1.28, 1.35, 1.13]
+    s = [-0.13, -0.17, -0.19, -0.77, -0.16, -0.16, -0.85, -1.31, -0.81, -0.43, -0.20, -0.13]
+    heights = []
+    for record in Simulator(seed=5, findings=["normal ECG"], noise=0, seconds=4).records(range(150)):
+        signal = record.signal - np.median(record.signal, axis=1, keepdims=True)
+        peak = 500 + np.argmax(np.abs(np.diff(signal[:, 500:-500], axis=1)).sum(0))
+        beat = signal[:, peak - 40 : peak + 40]
+        heights.append([beat.max(1), beat.min(1)])
+    for simulated, real in zip(np.median(heights, axis=0), (r, s), strict=True):
+        assert np.all(np.abs(simulated - real) < np.maximum(0.12, 0.25 * np.abs(real))), simulated - real
+    axis = np.percentile(simulate_measure("normal ECG", "axis", 400), [10, 50, 90])
+    assert -20 < axis[0] < 15 and 30 < axis[1] < 60 and 65 < axis[2] < 95, axis
+
+
 def test_rates():
     def rate(finding):
         return Simulator(seed=2, findings=[finding]).measurements(range(30))["rate"]

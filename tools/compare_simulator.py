@@ -1,8 +1,8 @@
-"""Simulated ECGs beside real ones: heights, rate, spectra, and how well a classifier tells them apart.
+"""Simulated ECGs beside real ones: heights, rate, spectra, beats, and how well a classifier tells them apart.
 
     python tools/compare_simulator.py ../shared/data/ptbxl --out docs/figures
 
-Needs matplotlib and scikit-learn. The real recordings are never fitted: distributions are compared.
+Needs matplotlib and scikit-learn. Distributions are compared, never single recordings.
 """
 
 import argparse
@@ -31,8 +31,39 @@ def beats(signal, fs=500):
     return np.array(found)
 
 
+# Where a beat is compared: P and PR, QRS, ST and T, samples at 500 Hz from the middle of its slopes; what each weighs.
+SPANS = ((np.arange(-100, -45, 6), 4.0), (np.arange(-36, 44, 3), 1.0), (np.arange(50, 230, 9), 1.8))
+GRID = np.concatenate([at for at, _ in SPANS])
+WEIGHTS = np.concatenate([np.full(len(at), weight) for at, weight in SPANS])
+
+
+def centred_beat(windows):
+    """The median of windows (beats, leads, 450) around the steepest slope, at GRID from the middle of its slopes."""
+    beat = np.median(windows, axis=0)
+    beat = beat - np.median(beat[:, 112:122], axis=1, keepdims=True)
+    slope = np.abs(np.diff(beat, axis=1)).sum(0)[105:195]
+    middle = 150 + int(round((slope * np.arange(-45, 45)).sum() / slope.sum()))
+    return beat[:, middle + GRID]
+
+
+def distance(real, simulated, seed=0):
+    """How far apart beats (n, leads, len(GRID)) are as distributions: squares of the differences of their quantiles, at
+    each place and along 84 directions (24 principal components of the real ones, 60 drawn), each kind's mean.
+
+    A lead's unit is its root mean square in the real ones."""
+    units = WEIGHTS / np.sqrt((real**2).mean((0, 2)))[:, None]
+    x, y = ((beats * units).reshape(len(beats), -1) for beats in (real, simulated))
+    mean = x.mean(0)
+    drawn = 3 * np.random.default_rng(seed).standard_normal((60, x.shape[1])) / np.sqrt(x.shape[1])
+    directions = np.concatenate([np.linalg.svd(x - mean, full_matrices=False)[2][:24], drawn]).T
+    levels = np.linspace(0.06, 0.94, 9)
+    places = np.quantile(x, levels[::2], axis=0) - np.quantile(y, levels[::2], axis=0)
+    along = np.quantile((x - mean) @ directions, levels, axis=0) - np.quantile((y - mean) @ directions, levels, axis=0)
+    return 4 * (places**2).sum() / x.shape[1] + 0.25 * (along**2).sum() / directions.shape[1]
+
+
 def features(record):
-    """Heights of the median beat (parts x leads), RR and its variation, band powers; None: no beats."""
+    """Heights of the median beat (parts x leads), RR and its variation, band powers, spectrum, beat; None: no beats."""
     signal = record.signal - np.median(record.signal, axis=1, keepdims=True)
     at = beats(signal)
     windows = [signal[:, p - 150 : p + 250] for p in at if p >= 150 and p + 250 <= signal.shape[1]]
@@ -54,12 +85,14 @@ def features(record):
     power = np.abs(np.fft.rfft(signal[:, :5000] * np.hanning(min(5000, signal.shape[1])), axis=1)) ** 2
     hz = np.fft.rfftfreq(min(5000, signal.shape[1]), 1 / 500)
     bands = np.stack([np.log10(power[:, (hz >= a) & (hz < b)].mean(1) + 1e-9) for a, b in BANDS])
-    return heights, np.array([rr.mean(), rr.std() / rr.mean()]), bands, np.log10(power.mean(0) + 1e-9)
+    long = [signal[:, p - 150 : p + 300] for p in at if p >= 150 and p + 300 <= signal.shape[1]]
+    return (heights, np.array([rr.mean(), rr.std() / rr.mean()]), bands, np.log10(power.mean(0) + 1e-9),
+            centred_beat(long or [np.pad(windows[0], ((0, 0), (0, 50)), "edge")]))
 
 
 def collect(records):
     found = [f for f in map(features, records) if f is not None]
-    return [np.array([f[k] for f in found]) for k in range(4)]
+    return [np.array([f[k] for f in found]) for k in range(5)]
 
 
 def separability(real, simulated, seed=0):
@@ -132,6 +165,11 @@ def main():
             f"heights and rate {separability(flat(real[:2]), flat(simulated[:2])):.3f}, "
             f"spectra {separability(flat(real[2:3]), flat(simulated[2:3])):.3f}, "
             f"all {separability(flat(real[:3]), flat(simulated[:3])):.3f}"
+        )
+        halves = np.random.default_rng(0).permutation(len(real[4]))
+        print(
+            f"  distance of beats {distance(real[4], simulated[4]):.2f}; of two halves of the real ones "
+            f"{distance(*np.array_split(real[4][halves], 2)):.2f}"
         )
         path = os.path.join(arguments.out, f"simulator_{name}.png")
         figures(real, simulated, f"{name}: {len(real[0])} real (PTB-XL), as many simulated", path)
