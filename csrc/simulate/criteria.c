@@ -64,10 +64,10 @@ static void measure_lead(float *out, const km_wave *w, const km_heart_times *tim
     for (int i = on; i <= off; i++) {
         const float v = see(w, i, lead);
         if (i < r_at || r < 0.05f) {
-            q = fminf(q, v);
+            q = km_lower(q, v);
             q_rows += v < -0.02f;
         } else {
-            s = fminf(s, v);
+            s = km_lower(s, v);
         }
         if (v < lowest) {
             lowest = v;
@@ -76,20 +76,20 @@ static void measure_lead(float *out, const km_wave *w, const km_heart_times *tim
     }
     /* A small r before the nadir is an r, not the absence of Q: Q counts only when it comes first. */
     for (int i = last; i <= off; i++)
-        r_late = fmaxf(r_late, see(w, i, lead));
+        r_late = km_higher(r_late, see(w, i, lead));
     float first_r = 0;
     for (int i = on; i < last; i++)
-        first_r = fmaxf(first_r, see(w, i, lead));
+        first_r = km_higher(first_r, see(w, i, lead));
     if (first_r > 0.06f && last < r_at && last > on) {      /* r S R': q was an S */
-        s = fminf(s, lowest);
+        s = km_lower(s, lowest);
         q = 0;
         q_rows = 0;
     }
     float high = 0, low = 0;
     for (int i = off + 80; i <= end + 20; i += 2) {
         const float v = see(w, i, lead);
-        high = fmaxf(high, v);
-        low = fminf(low, v);
+        high = km_higher(high, v);
+        low = km_lower(low, v);
     }
     out[KM_FAMILY_q_time * KM_LEADS] = (float)q_rows;
     out[KM_FAMILY_q * KM_LEADS] = -q;
@@ -158,26 +158,26 @@ void km_criteria_measure(float *measure, const km_patient *patient, const km_hea
     const float *q = lead + KM_FAMILY_q * KM_LEADS, *r = lead + KM_FAMILY_r * KM_LEADS;
     const float *s = lead + KM_FAMILY_s * KM_LEADS;
     for (int l = 0; l < KM_LEADS; l++) {
-        const float height = r[l] + fmaxf(q[l], s[l]);
+        const float height = r[l] + km_higher(q[l], s[l]);
         if (l < 6)
-            limb = fmaxf(limb, height);
+            limb = km_higher(limb, height);
         else
-            chest = fmaxf(chest, height);
+            chest = km_higher(chest, height);
     }
-    const float s_v1 = fmaxf(q[6], s[6]), s_v2 = fmaxf(q[7], s[7]), s_v3 = fmaxf(q[8], s[8]);
+    const float s_v1 = km_higher(q[6], s[6]), s_v2 = km_higher(q[7], s[7]), s_v3 = km_higher(q[8], s[8]);
     m[KM_SCALAR_limb_voltage] = limb;
     m[KM_SCALAR_chest_voltage] = chest;
-    m[KM_SCALAR_sokolow] = fmaxf(s_v1, s_v2) + fmaxf(r[10], r[11]);
+    m[KM_SCALAR_sokolow] = km_higher(s_v1, s_v2) + km_higher(r[10], r[11]);
     m[KM_SCALAR_cornell] = r[4] + s_v3;
-    m[KM_SCALAR_rs_v1] = r[6] / fmaxf(s_v1, 0.01f);
+    m[KM_SCALAR_rs_v1] = r[6] / km_higher(s_v1, 0.01f);
     m[KM_SCALAR_transition] = 7;
     for (int l = 11; l >= 6; l--)
-        if (r[l] > fmaxf(q[l], s[l]))
+        if (r[l] > km_higher(q[l], s[l]))
             m[KM_SCALAR_transition] = (float)(l - 5);
     for (int i = KM_TISSUE_BEFORE - 5; i < KM_TISSUE_BEFORE + (int)p_times->last; i++) {
-        p_height = fmaxf(p_height, see(p_wave, i, 1));
-        p_front = fmaxf(p_front, see(p_wave, i, 6));
-        p_end = fminf(p_end, see(p_wave, i, 6));
+        p_height = km_higher(p_height, see(p_wave, i, 1));
+        p_front = km_higher(p_front, see(p_wave, i, 6));
+        p_end = km_lower(p_end, see(p_wave, i, 6));
     }
     m[KM_SCALAR_p_height] = p_height;
     m[KM_SCALAR_p_front] = p_front;

@@ -449,7 +449,7 @@ static float largest(const float *x, int count)
 {
     float y = x[0];
     for (int i = 1; i < count; i++)
-        y = fmaxf(y, x[i]);
+        y = km_higher(y, x[i]);
     return y;
 }
 
@@ -457,7 +457,7 @@ static float smallest(const float *x, int count)
 {
     float y = x[0];
     for (int i = 1; i < count; i++)
-        y = fminf(y, x[i]);
+        y = km_lower(y, x[i]);
     return y;
 }
 
@@ -516,13 +516,13 @@ void km_heart_create(km_heart *heart, const km_patient *patient, double rr, km_r
     }
     float last = -1e9f;
     for (int i = 0; i < v->nodes; i++)
-        last = fmaxf(last, time[i] + heart->apd[i]);
+        last = km_higher(last, time[i] + heart->apd[i]);
     const float base = (float)(heart->qt - 1.05 * width) - last;
     for (int i = 0; i < v->nodes; i++)
         heart->apd[i] += base;
     disturb(heart);
     for (int i = 0; i < v->nodes; i++)
-        heart->apd[i] = fmaxf(heart->apd[i], 90);
+        heart->apd[i] = km_higher(heart->apd[i], 90);
 
     heart->step = (km_tissue_step){
         .rise = 10, .fall = (int)width, .slope = (int)(0.51 * heart->qt), .sloping = 0.37f,

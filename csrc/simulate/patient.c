@@ -206,8 +206,8 @@ static double rate_of(const uint8_t *has, km_rng *rng)
     return normal(rng, 73, 11, 60.5, 99);
 }
 
-/* Repolarisation: ms for a cm to the left, down and to the back, beside what activation and layer make of it: shorter in
- * front, so that T is upright in V2 .. V4. */
+/* Repolarisation: ms for a cm to the left, down and to the back, beside what activation and layer make of it: shorter
+ * in front, so that T is upright in V2 .. V4. */
 static const double delay[3] = {-1.36, 0.43, 2.3};
 
 void km_patient_draw(km_patient *patient, km_rng *rng, const double *prevalence, const uint8_t *forced)
@@ -255,7 +255,7 @@ void km_patient_draw(km_patient *patient, km_rng *rng, const double *prevalence,
         p->lift = normal(rng, -1.15, 0.15, -1.5, -0.8);
     else if (has[KM_RIGHT_AXIS])
         p->lift = normal(rng, 1.1, 0.15, 0.8, 1.5);
-    else if (has[KM_ANTERIOR_FASCICLE])
+    else if (has[KM_ANTERIOR_FASCICLE])         /* found together: these blocks are told by the axis */
         p->lift -= 0.5;
     else if (has[KM_POSTERIOR_FASCICLE])
         p->lift += 0.4;

@@ -55,7 +55,7 @@ void km_tissue_activate(float *time, const km_tissue *tissue, const float *slow)
     float delay[KM_TISSUE_EDGES];
     for (int e = 0; e < tissue->edges; e++) {
         const int i = tissue->end[e][0], j = tissue->end[e][1];
-        delay[e] = tissue->delay[e] * (slow == NULL ? 1.0f : fmaxf(slow[i], slow[j]));
+        delay[e] = tissue->delay[e] * (slow == NULL ? 1.0f : km_higher(slow[i], slow[j]));
     }
     /* Bellman and Ford, there and back, until nothing changes: a few sweeps. */
     for (int changed = 1; changed;) {
@@ -79,7 +79,7 @@ void km_tissue_activate(float *time, const km_tissue *tissue, const float *slow)
 /* scale * coefficient of a step at `time` ms, shared between the two rows around it. */
 static void scatter(km_row *rows, int count, const km_row coefficient, float scale, float time)
 {
-    const float at = fminf(fmaxf(time + KM_TISSUE_BEFORE, 0), (float)(count - 2));
+    const float at = km_lower(km_higher(time + KM_TISSUE_BEFORE, 0), (float)(count - 2));
     const int row = (int)at;
     const float second = scale * (at - (float)row), first = scale - second;
     for (int l = 0; l < KM_TISSUE_CHANNELS; l++) {
@@ -108,20 +108,17 @@ KM_VECTOR static void smooth(km_row *y, const km_row *x, int count, int left, in
     }
 }
 
-static void smooth_thrice(km_row *x, km_row *scratch, int count, int width)
+/* x: sums, from its first row on, of what it held, smoothed three times. */
+static void smooth_and_sum(km_row *x, km_row *scratch, int count, int width)
 {
     const int half = width / 2;
     smooth(scratch, x, count, half, half);
     smooth(x, scratch, count, half, half);
     smooth(scratch, x, count, half, half);
-    memcpy(x, scratch, (size_t)count * sizeof *x);
-}
-
-static void accumulate(km_row *x, int count)
-{
+    memcpy(x[0], scratch[0], sizeof *x);
     for (int t = 1; t < count; t++)
         for (int l = 0; l < KM_TISSUE_CHANNELS; l++)
-            x[t][l] += x[t - 1][l];
+            x[t][l] = scratch[t][l] + x[t - 1][l];
 }
 
 static int rows_for(float last, int width)
@@ -136,8 +133,8 @@ void km_tissue_wave(km_wave *wave, const km_tissue *tissue, const float *activat
     km_row scratch[KM_TISSUE_ROWS];
     float rise = 0, fall = 0;
     for (int i = 0; i < tissue->nodes; i++) {
-        rise = fmaxf(rise, activation[i]);
-        fall = fmaxf(fall, repolarisation[i]);
+        rise = km_higher(rise, activation[i]);
+        fall = km_higher(fall, repolarisation[i]);
     }
     const int rise_rows = rows_for(rise, step->rise);
     const int fall_rows = rows_for(fall + (step->late > 0 ? step->late_by : 0), step->fall);
@@ -152,16 +149,14 @@ void km_tissue_wave(km_wave *wave, const km_tissue *tissue, const float *activat
             scatter(wave->fall, fall_rows, tissue->seen[i], -amplitude[i] * step->late,
                     repolarisation[i] + step->late_by);
     }
-    smooth_thrice(wave->rise, scratch, rise_rows, step->rise);
-    accumulate(wave->rise, rise_rows);
+    smooth_and_sum(wave->rise, scratch, rise_rows, step->rise);
     if (step->sloping > 0) {                /* earlier rows take a share of each step */
         smooth(scratch, wave->fall, fall_rows, 0, step->slope);
         for (int t = 0; t < fall_rows; t++)
             for (int l = 0; l < KM_TISSUE_CHANNELS; l++)
                 wave->fall[t][l] += step->sloping * (scratch[t][l] - wave->fall[t][l]);
     }
-    smooth_thrice(wave->fall, scratch, fall_rows, step->fall);
-    accumulate(wave->fall, fall_rows);
+    smooth_and_sum(wave->fall, scratch, fall_rows, step->fall);
     /* What is left over by rounding would stay for ever. */
     for (int l = 0; l < KM_TISSUE_CHANNELS; l++) {
         const float rest = wave->rise[rise_rows - 1][l] + wave->fall[fall_rows - 1][l];

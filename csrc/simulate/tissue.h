@@ -10,6 +10,17 @@
 
 #include <stdint.h>
 
+/* fmaxf and fminf of numbers that are none NaN: the compiler calls libm for those. */
+static inline float km_higher(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static inline float km_lower(float a, float b)
+{
+    return a < b ? a : b;
+}
+
 enum {
     KM_TISSUE_NODES = 192,
     KM_TISSUE_EDGES = 512,
