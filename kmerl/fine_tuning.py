@@ -13,6 +13,7 @@ import numpy as np
 from kmerl import _kmerl, safetensors
 from kmerl.batch import check_rate
 from kmerl.checkpoint import Head
+from kmerl.config import Config
 from kmerl.durable import FolderLock, made_folder
 from kmerl.metrics import UndefinedMetricWarning, roc_auc_score
 from kmerl.probe import RANDOM_SEED, REAL, SETTINGS, Recordings, fit_probes, parts_of, rate_of, seeds_of, warn_of
@@ -338,8 +339,13 @@ class _Training:
             about = None
         if not isinstance(about, dict) or not about.keys() >= {*self.about, "step", "scores", "epoch"}:
             raise ValueError(f"{self.path} is no state of a fine-tuning")
-        for name, what in (("identity", "another model, data set or set of leads"), ("config", "other settings")):
-            if about[name] != self.about[name]:
+        try:
+            different = Config.from_json(about["config"]).difference(self.config)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged: its configuration: {error}") from None
+        for differs, what in ((about["identity"] != self.about["identity"], "another model, data set or set of leads"),
+                              (different, "other settings")):
+            if differs:
                 raise ValueError(f"{self.path} holds a training of {what}; choose another folder")
         if fault := self._fault(about, tensors):
             raise ValueError(f"{self.path} is damaged: {fault}")

@@ -548,16 +548,16 @@ class KMERL:
             first += len(part)
         return features[0] if single else features
 
-    def attend(self, x, classes, leads=None, fs=None):
+    def attend(self, x, classes, leads=None, fs=None, *, lead_pooling=None):
         """Where the query network looks: the last layer's cross-attention, averaged over heads (SPEC 6).
-
-        All leads are shown together, whatever `lead_pooling` is.
 
         Parameters
         ----------
         x, leads, fs
             As for `predict_proba`.
         classes : str or list of str
+        lead_pooling : {None, "joint", "mean"}
+            As for `predict_proba`. With "mean" each lead shows the attention when asked alone, divided by their number.
 
         Returns
         -------
@@ -571,17 +571,18 @@ class KMERL:
             raise ValueError("this model was trained with query_weight=0: it has no query network to attend with")
         if self.config_.tokenisation != "lead":
             raise ValueError("attend needs tokenisation='lead': this model's tokens hold all leads at once")
+        apart = self._apart(lead_pooling, "query")
         texts = _class_list([classes] if isinstance(classes, str) else classes)
         records, _, single = iter_records(x, leads, fs)
         asked, expand = self._class_set(texts, "query")
         maps = []
         for record in records:
-            batch, _, _, rows = self._windows([record], "all")
+            batch, _, _, rows = self._windows([record], "all", apart)
             out = core.evaluate(batch, asked, attention=True, threads=self._threads())["attention"].ravel()
             offset, Q = batch["offset"], 1 + max(expand)
             start = rows["start"] // self.config_.segment_samples
             share = rows["segments"] / rows["segments"].sum()
-            attention = np.zeros((len(texts), len(record.leads), int(start[-1] + rows["segments"][-1])), np.float32)
+            attention = np.zeros((len(texts), len(record.leads), int((start + rows["segments"]).max())), np.float32)
             place = {LEADS.index(name): i for i, name in enumerate(record.leads)}
             for w in range(len(start)):
                 tokens = slice(offset[w], offset[w + 1])
@@ -652,6 +653,9 @@ class KMERL:
         """Whether the query network is asked about each lead alone."""
         if lead_pooling not in (None, "joint", "mean"):
             raise ValueError(f"lead_pooling must be None, 'joint' or 'mean', got {lead_pooling!r}")
+        if lead_pooling == "mean" and self.config_.query_weight == 0:
+            raise ValueError("lead_pooling='mean' is about the query network, which this model was trained without "
+                             "(query_weight=0)")
         if lead_pooling == "mean" and method == "cosine":
             raise ValueError("lead_pooling='mean' is about the query network, method='cosine' always about all leads "
                              "together: use method='query' or 'both'")

@@ -727,7 +727,7 @@ def _fault(report):
 
     def is_near(near):
         known = isinstance(near, dict) and isinstance(near.get("entity"), str) and _has(near, ("cosine",))
-        return known and near.get("by") in (None, "name", "cosine")
+        return known and near.get("by") in ("", "name", "cosine")
 
     def is_seen(seen):
         near, groups = seen.get("nearest"), seen.get("metrics")

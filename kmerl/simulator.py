@@ -22,6 +22,7 @@ __all__ = ["Simulator", "simulate"]
 
 MECHANISMS, _PLACES, (_MECHANISM, _LABEL, _MOST) = _kmerl.simulate_names()
 COUNT = 1 << 32  # recordings of a seed
+REVISION = _kmerl.SIMULATE_REVISION  # of the ECGs that a seed gives
 CHUNK = 32  # recordings made at once
 _CONDITION = np.dtype(
     [("measure", "i4"), ("leads", "i4"), ("need", "i4"), ("above", "i4"), ("value", "f8")], align=True
@@ -409,7 +410,7 @@ class Simulator:
         """A hash of all that training sees: a run is not resumed on another simulator."""
         embeddings = self.embeddings
         settings = [
-            build_info()["version"], self._table.document, self.seed, self.prevalence, self.findings, self.fs,
+            build_info()["version"], REVISION, self._table.document, self.seed, self.prevalence, self.findings, self.fs,
             self.seconds, self.noise, self.leads, self.epoch_size, self.validation_size, embeddings.encoder,
             embeddings.texts, list(self.shown),
         ]  # fmt: skip

@@ -306,6 +306,24 @@ def test_each_lead_alone_and_the_mean_of_their_logits(records, options):
         assert not np.allclose(p, model.predict_proba(record, CLASSES, lead_pooling="joint"), atol=1e-5)
 
 
+def test_each_lead_asked_alone_is_attended_alone(model, records):
+    leads = ["II", "V1", "V5"]
+    for record in (records[0].select(leads), long_of(records[0].select(leads))):
+        attention = model.attend(record, CLASSES, lead_pooling="mean")
+        alone = [model.attend(record.select([lead]), CLASSES)[:, 0] / 3 for lead in leads]
+        np.testing.assert_allclose(attention, np.stack(alone, 1), rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(attention.sum((1, 2)), 1, rtol=1e-5)
+        assert not np.allclose(attention, model.attend(record, CLASSES), atol=1e-5)
+    with pytest.raises(ValueError, match="lead_pooling must be None, 'joint' or 'mean', got 'each'"):
+        model.attend(records[0], CLASSES, lead_pooling="each")
+
+
+def long_of(record):
+    """The recording one and a half times."""
+    half = record.signal[:, : record.signal.shape[1] // 2]
+    return kmerl.Record(np.concatenate([record.signal, half], axis=1), record.fs, record.leads)
+
+
 def test_windows_are_averaged_as_probabilities_of_their_leads_mean(model, records):
     x = np.concatenate([records[0].signal, records[1].signal[:, :1250]], axis=1)
     x[2, :5000] = 0     # absent in the first window only

@@ -271,11 +271,13 @@ def change(about, tensors, name, value):
         (lambda about, tensors: change(about, tensors, "step", 1), "it is at step 1 after 1 of 1 epochs of 3 steps"),
         (lambda about, tensors: change(about, tensors, "step", True), "it is at step True"),
         (lambda about, tensors: change(about, tensors, "scores", [2.5]), "its scores are not numbers from 0 to 1"),
-        (lambda about, tensors: change(about, tensors, "scores", [0.5] * 9), "after 9 of 1 epochs"),
+        (lambda about, tensors: change(about, tensors, "scores", [0.5] * 9), "it is at step 3 after 9 of 1 epochs"),
         (lambda about, tensors: change(about, tensors, "epoch", None), "its best epoch is None of 1"),
         (lambda about, tensors: change(about, tensors, "epoch", 2), "its best epoch is 2 of 1"),
+        (lambda about, tensors: change(about, tensors, "config", "{}"), "its configuration: the configuration lacks"),
+        (lambda about, tensors: change(about, tensors, "config", 7), "its configuration: "),
         (lambda about, tensors: tensors.pop("best.head/w"), "'best.head/w' is missing"),
-        (lambda about, tensors: tensors.pop("m/patch.weight"), "'m/patch.weight' is missing"),
+        (lambda about, tensors: tensors.pop("m/ecg_projector.fc1.bias"), "'m/ecg_projector.fc1.bias' is missing"),
         (lambda about, tensors: change(tensors, about, "w", np.zeros(3)), "'w' is not of this training"),
         (lambda about, tensors: change(tensors, about, "head/w", np.zeros(3, np.float32)), r"head/w is float32 \(3,\)"),
         (lambda about, tensors: change(tensors, about, "best.head/w", np.full_like(tensors["best.head/w"], np.nan)),
@@ -291,6 +293,17 @@ def test_a_damaged_state_is_told(tmp_path, damage, words):
     kmerl.safetensors.write(path, tensors, {"kmerl": json.dumps(about)})
     with pytest.raises(ValueError, match=f"seed-0.safetensors (is damaged: )?{words}"):
         tune(out=tmp_path / "run", epochs=1)
+
+
+def test_a_state_from_before_an_option_goes_on(tmp_path):
+    path = tmp_path / "run" / "seed-0.safetensors"
+    report = tune(out=tmp_path / "run", epochs=1)
+    tensors, metadata = kmerl.safetensors.read(path)
+    about = json.loads(metadata["kmerl"])
+    config = json.loads(about["config"])
+    del config["lead_pooling"]
+    kmerl.safetensors.write(path, dict(tensors), {"kmerl": json.dumps({**about, "config": json.dumps(config)})})
+    assert tune(out=tmp_path / "run", epochs=1).to_json() == report.to_json()
 
 
 def test_what_cannot_be_used():

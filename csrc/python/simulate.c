@@ -347,5 +347,7 @@ int km_binding_simulate_add(PyObject *module)
 {
     if (km_binding_type_add(module, &feed_spec, &km_binding_types_of(module)->feed) < 0)
         return -1;
+    if (PyModule_AddIntConstant(module, "SIMULATE_REVISION", KM_SIMULATE_REVISION) < 0)
+        return -1;
     return PyModule_AddFunctions(module, methods);
 }

@@ -7,6 +7,9 @@
 #include "simulate/grammar.h"
 #include "simulate/recorder.h"
 
+/* Raised by every change after which a seed gives other ECGs, labels or reports: a run on the old ones is not resumed. */
+enum { KM_SIMULATE_REVISION = 2 };
+
 typedef struct km_simulate_settings {
     uint64_t seed;
     double fs;                      /* Hz, 50 to 2000                                                   */

@@ -35,7 +35,7 @@ import numpy as np  # noqa: E402
 from small import TINY, HashEncoder  # noqa: E402
 
 import kmerl  # noqa: E402
-from kmerl import fine_tuning as fine_tuning_of  # noqa: E402
+import kmerl.fine_tuning  # noqa: E402
 from kmerl import info, metrics, report, store_text  # noqa: E402
 from kmerl.ablation_table import load_table  # noqa: E402
 from kmerl.classifier import Classifier  # noqa: E402
@@ -542,7 +542,7 @@ def pristine(top):
 
 def broken_off(top):
     """A store that is being built, one that is being embedded, and a fine-tuning after its first of three epochs."""
-    validated = fine_tuning_of._Training._validate
+    validated = kmerl.fine_tuning._Training._validate
 
     def validate(training):
         if training.scores:
@@ -565,7 +565,7 @@ def broken_off(top):
             return super().embed(texts, pooling)
 
     with contextlib.suppress(KeyboardInterrupt), mock.patch.object(
-            fine_tuning_of._Training, "_validate", autospec=True, side_effect=validate):
+            kmerl.fine_tuning._Training, "_validate", autospec=True, side_effect=validate):
         tuned(top / "fine_tuning" / "tuned")
     found = kmerl.Store.open(top / "embedding" / "store").label(progress=False)
     with contextlib.suppress(KeyboardInterrupt):
