@@ -349,8 +349,11 @@ static PyObject *model_classes(PyObject *object, PyObject *entities)
     PyTypeObject *type = module != NULL ? km_binding_types_of(module)->classes : NULL;
     allocfunc allocate = type != NULL ? PyType_GetSlot(type, Py_tp_alloc) : NULL;
     classes_object *made = allocate != NULL ? (classes_object *)allocate(type, 0) : NULL;
-    if (made == NULL)
+    if (made == NULL) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_RuntimeError, "the interpreter shuts down");
         return NULL;
+    }
     if (km_binding_model_acquire(self) < 0) {
         Py_DECREF(made);
         return NULL;
