@@ -455,7 +455,7 @@ km_status km_sampler_windows(km_sampler *sampler, const km_sampler_input *inputs
     if (rows == 0)
         return km_error_set(err, KM_VALUE, "there are no recordings: a batch needs one");
     if (most > INT32_MAX)
-        return km_error_set(err, KM_VALUE, "the batch would have %lld rows, of windows or leads: give fewer recordings at once",
+        return km_error_set(err, KM_VALUE, "the batch would have %lld rows: give fewer recordings at once",
                             (long long)most);
     status = take_plan(sampler, &j, &report_id, &recording, (int)most, 0, 0, err);
     if (status != KM_OK)
