@@ -7,7 +7,7 @@
 #include "simulate/grammar.h"
 #include "simulate/recorder.h"
 
-/* Raised by every change after which a seed gives other ECGs, labels or reports: a run on the old ones is not resumed. */
+/* Raised by every change after which a seed gives other ECGs, labels or reports: no run goes on from the old ones. */
 enum { KM_SIMULATE_REVISION = 2 };
 
 typedef struct km_simulate_settings {
