@@ -146,7 +146,7 @@ OPTIONS = {
     "no-lead-embedding": dict(lead_embedding=0),
     "no-temporal-embedding": dict(temporal_embedding=0),
     "no-embeddings": dict(lead_embedding=0, temporal_embedding=0),
-    "patch-25": dict(segment_samples=25),
+    "patch-25": dict(segment_samples=25),  # 364 tokens in one recording: several blocks of rows of the MLP
     "wider": dict(width=128, heads=2, mlp_width=200, depth=3),
     "one-span": dict(lanes=1, span_recordings=1000, span_tokens=100_000),
     "tiny-spans": dict(lanes=5, span_tokens=1),

@@ -1,8 +1,14 @@
 #include "model/block.h"
 
-void km_block_layout(km_block *b, km_arena *arena, const km_config *c, int T, int keep)
+/* Of T rows, those that go through the MLP together. */
+static int mlp_rows(const km_ops *o, int T)
 {
-    size_t t = (size_t)T, C = (size_t)c->width, F = (size_t)c->mlp_width, rows = keep ? t : KM_MLP_ROWS;
+    return o->mlp_rows > 0 && o->mlp_rows < T ? o->mlp_rows : T;
+}
+
+void km_block_layout(km_block *b, km_arena *arena, const km_config *c, const km_ops *o, int T, int keep)
+{
+    size_t t = (size_t)T, C = (size_t)c->width, F = (size_t)c->mlp_width, rows = keep ? t : (size_t)mlp_rows(o, T);
     b->n1 = km_arena_reals(arena, t * C);
     b->mean1 = km_arena_reals(arena, t);
     b->rstd1 = km_arena_reals(arena, t);
@@ -47,8 +53,8 @@ void km_block_forward(km_real *y, km_block *b, km_block_scratch *s, const km_rea
     }
     o->packed_forward(b->x1, b->attention, w->out_weight, w->out_bias, T, C, C);
     o->vector_accumulate(b->x1, x, (size_t)T * C);
-    for (int t = 0; t < T; t += KM_MLP_ROWS) {
-        int n = T - t < KM_MLP_ROWS ? T - t : KM_MLP_ROWS;
+    for (int t = 0, n; t < T; t += n) {
+        n = mlp_rows(o, T - t);
         size_t first = (size_t)t * C, at = b->keep ? (size_t)t : 0;
         km_real *n2 = b->n2 + at * C, *h = b->h + at * F, *g = b->g + at * F;
         o->layernorm_forward(n2, b->mean2 + at, b->rstd2 + at, b->x1 + first, w->norm2_weight, w->norm2_bias, n, C,

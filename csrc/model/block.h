@@ -8,8 +8,6 @@
 #include "model/params.h"
 #include "ops/ops.h"
 
-enum { KM_MLP_ROWS = 112 };         /* that go through the MLP together: their hidden layer stays in cache */
-
 typedef struct km_block {           /* what the backward pass needs   */
     const km_real *x;               /* (T, C)  the residual stream in */
     km_real *n1, *mean1, *rstd1;    /* (T, C), (T), (T)               */
@@ -17,9 +15,9 @@ typedef struct km_block {           /* what the backward pass needs   */
     km_real *lse;                   /* (H, T_b) of each recording     */
     km_real *attention;             /* (T, C)                         */
     km_real *x1;                    /* (T, C)                         */
-    int keep;                       /* 0: the rest has room for KM_MLP_ROWS rows only */
-    km_real *n2, *mean2, *rstd2;    /* (T, C), (T), (T)               */
-    km_real *h, *g;                 /* (T, F), (T, F)                 */
+    int keep;                       /* 0: the rest has room for R = km_ops.mlp_rows rows, used again; 1: R = T */
+    km_real *n2, *mean2, *rstd2;    /* (R, C), (R), (R)               */
+    km_real *h, *g;                 /* (R, F), (R, F)                 */
 } km_block;
 
 typedef struct km_block_scratch {   /* used within one call           */
@@ -30,7 +28,7 @@ typedef struct km_block_scratch {   /* used within one call           */
 } km_block_scratch;
 
 /* T tokens, at most `longest` of them in one recording. keep: for a backward pass. */
-void km_block_layout(km_block *block, km_arena *arena, const km_config *c, int T, int keep);
+void km_block_layout(km_block *block, km_arena *arena, const km_config *c, const km_ops *o, int T, int keep);
 void km_block_scratch_layout(km_block_scratch *scratch, km_arena *arena, const km_config *c, int T, int longest,
                              int backward);
 

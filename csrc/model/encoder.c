@@ -1,13 +1,13 @@
 #include "model/encoder.h"
 
-void km_encoder_layout(km_encoder *e, km_arena *arena, const km_config *c, int T, int keep)
+void km_encoder_layout(km_encoder *e, km_arena *arena, const km_config *c, const km_ops *o, int T, int keep)
 {
     size_t n = (size_t)T * (size_t)c->width;
     for (int i = 0; i <= c->depth; i++)
         e->x[i] = keep || i < 2 ? km_arena_reals(arena, n) : e->x[i - 2];
     for (int i = 0; i < c->depth; i++) {
         if (keep || i == 0)
-            km_block_layout(&e->blocks[i], arena, c, T, keep);
+            km_block_layout(&e->blocks[i], arena, c, o, T, keep);
         else
             e->blocks[i] = e->blocks[0];
     }

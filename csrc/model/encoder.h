@@ -12,7 +12,7 @@ typedef struct km_encoder {
 } km_encoder;
 
 /* keep 1: every block's activations have their own place, for the backward pass; 0: all blocks share one. */
-void km_encoder_layout(km_encoder *encoder, km_arena *arena, const km_config *c, int T, int keep);
+void km_encoder_layout(km_encoder *encoder, km_arena *arena, const km_config *c, const km_ops *o, int T, int keep);
 
 /* patches (T, P), lead (T), segment (T), offset (B + 1) from 0 -> encoder->z and pooled (B, C). */
 void km_encoder_forward(km_real *pooled, km_encoder *encoder, km_block_scratch *scratch, const km_real *patches,

@@ -216,8 +216,8 @@ static km_status pack_backward(km_model *m, int threads, km_error *err)
 }
 
 /* T tokens and B recordings at most in a span, `longest` tokens in a recording; Q 0: no query network. */
-static void layout_worker(worker *w, km_arena *arena, const km_config *c, int T, int B, int longest, int Q,
-                          int training)
+static void layout_worker(worker *w, km_arena *arena, const km_config *c, const km_ops *o, int T, int B, int longest,
+                          int Q, int training)
 {
     size_t n = (size_t)T * (size_t)c->width;
     if (!training)
@@ -228,7 +228,7 @@ static void layout_worker(worker *w, km_arena *arena, const km_config *c, int T,
         return;
     }
     w->offset = km_arena_take(arena, (size_t)B + 1, sizeof *w->offset);
-    km_encoder_layout(&w->encoder, arena, c, T, training);
+    km_encoder_layout(&w->encoder, arena, c, o, T, training);
     km_block_scratch_layout(&w->scratch, arena, c, T, longest, training);
     if (training) {
         w->dz = km_arena_reals(arena, n);
@@ -249,11 +249,11 @@ static km_status prepare_workers(km_model *m, int threads, int T, int B, int lon
     worker measured;
     km_arena measure = {NULL, 0, 0};
     memset(&measured, 0, sizeof measured);
-    layout_worker(&measured, &measure, &m->config, T, B, longest, Q, training);
+    layout_worker(&measured, &measure, &m->config, m->ops, T, B, longest, Q, training);
     for (int i = 0; status == KM_OK && i < threads; i++) {
         status = reserve(&m->workers[i].arena, measure.used, err);
         if (status == KM_OK)
-            layout_worker(&m->workers[i], &m->workers[i].arena, &m->config, T, B, longest, Q, training);
+            layout_worker(&m->workers[i], &m->workers[i].arena, &m->config, m->ops, T, B, longest, Q, training);
     }
     return status;
 }
@@ -325,7 +325,8 @@ static km_status prepare_spans(km_model *m, const km_batch *batch, int threads, 
     for (; keep < m->span_count; keep++) {
         const span *s = &m->spans[keep];
         km_arena measure = {NULL, 0, 0};
-        km_encoder_layout(&m->kept[keep], &measure, c, batch->offset[s->first + s->count] - batch->offset[s->first], 1);
+        km_encoder_layout(&m->kept[keep], &measure, c, m->ops,
+                          batch->offset[s->first + s->count] - batch->offset[s->first], 1);
         if (used + measure.used > budget)
             break;
         used += measure.used;
@@ -334,8 +335,8 @@ static km_status prepare_spans(km_model *m, const km_batch *batch, int threads, 
         return status;
     for (int i = 0; i < keep; i++) {
         span *s = &m->spans[i];
-        km_encoder_layout(&m->kept[i], &m->kept_arena, c, batch->offset[s->first + s->count] - batch->offset[s->first],
-                          1);
+        km_encoder_layout(&m->kept[i], &m->kept_arena, c, m->ops,
+                          batch->offset[s->first + s->count] - batch->offset[s->first], 1);
         s->kept = &m->kept[i];
     }
     return KM_OK;

@@ -179,6 +179,7 @@ void km_adamw(km_real *w, km_real *m, km_real *v, const km_real *gradient, size_
 
 typedef struct km_ops {
     const char *backend;
+    int mlp_rows;       /* rows that go through an MLP together, so that its hidden layer stays in cache; 0: all */
 #define X(operation) __typeof__(km_##operation) *operation;
     KM_OPERATIONS(X)
 #undef X
