@@ -42,6 +42,7 @@ SIZES = {
         dict(T=1, N=1, K=1),
         dict(T=2, N=5, K=3, bias=0),
         dict(T=50, N=33, K=523),
+        dict(T=7, N=1601, K=1023),  # strips in both directions, whatever the cache
         dict(T=592, N=576, K=192),
     ],
     "tokens_forward": [

@@ -65,6 +65,7 @@ static void test(const km_gemm_kernel *kernel)
     for (int transposed = 0; transposed < 4; transposed++) {
         compare(kernel, 5, 520, 259, transposed & 1, transposed >> 1, 1, 1, 0);
         compare(kernel, 29, 31, 513, transposed & 1, transposed >> 1, 1, 0, 3);
+        compare(kernel, 5, 1601, 511, transposed & 1, transposed >> 1, 1, 0, 0);    /* two strips of a packed op(b) */
     }
     km_real y = 3;
     const km_real bias = 5;

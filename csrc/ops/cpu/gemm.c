@@ -2,7 +2,27 @@
 
 #include "ops/cpu/bf16.h"
 
+#include <stdatomic.h>
+#include <unistd.h>
+
 _Thread_local unsigned char km_gemm_space[(144 << 10) * sizeof(km_real)] __attribute__((aligned(64)));
+
+int km_gemm_resident(void)
+{
+    static atomic_int resident;     /* every thread that finds 0 computes the same value */
+    int bytes = atomic_load_explicit(&resident, memory_order_relaxed);
+    if (bytes == 0) {
+        long cache = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+        cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+        /* Not told: the smallest of usual ones. More than 2 MiB are shared by several cores. */
+        cache = cache < 256 << 10 ? 256 << 10 : cache > 2 << 20 ? 2 << 20 : cache;
+        bytes = (int)(cache / 4 * 3);
+        atomic_store_explicit(&resident, bytes, memory_order_relaxed);
+    }
+    return bytes;
+}
 
 const km_gemm_kernel *km_gemm_choose(km_isa isa, km_precision precision)
 {

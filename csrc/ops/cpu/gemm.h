@@ -31,6 +31,10 @@ typedef struct km_gemm_kernel {
     km_gemm_function *multiply;
     km_gemm_packer *pack;
 } km_gemm_kernel;
+/* Bytes of packed panels that every few rows go through again: three quarters of the second-level cache. The bits
+ * of a product do not depend on it.                                                                       */
+int km_gemm_resident(void);
+
 extern const km_gemm_kernel km_gemm_plain, km_gemm_avx2, km_gemm_avx512, km_gemm_bf16_plain, km_gemm_bf16_avx2,
     km_gemm_bf16_avx512, km_gemm_bf16_avx512bf16;
 

@@ -12,9 +12,10 @@
  *
  * y is worked through in strips of LONGEST along k and WIDTH along n. Of each strip of op(b) a copy is made in
  * panels of two vectors, [panel][k][2 LANES], short panels filled up with zeros; it stays in the second-level
- * cache. One that was packed before is as wide as that cache allows. Then, for up to ROWS rows of op(a) at a time, a
- * copy [row][k] (or [k][row] if a is transposed) is made that stays in the first-level cache, and multiplied into one
- * tile of y after the other, all in registers. Rows that need no rounding are read where they are.
+ * cache. Of an op(b) packed before, a strip is as wide as km_gemm_resident allows. Then, for up to ROWS rows of op(a)
+ * at a time, a copy [row][k] (or [k][row] if a is transposed) is made that stays in the first-level cache, and
+ * multiplied into one tile of y after the other, all in registers. Rows that need neither rounding nor transposing
+ * are read where they are, unless their stride is a multiple of 2 KiB: then they would share cache sets.
  *
  * The sum over k of an element is one chain of multiply-adds a strip, whatever the tile's height: rows do not
  * depend on how many others there are, nor on where they stand. bfloat16: of each two k the odd one first, as the
@@ -45,7 +46,6 @@ enum {
     DEPTH = LONGEST / STEP,                 /* the same in elements                                    */
     PITCH = DEPTH + 16,                     /* row pitch of the copy of op(a): no two rows in one set  */
     WIDTH = (BF16 && !PAIRS ? 256 : 512) / PANEL * PANEL,   /* strip along n                           */
-    RESIDENT = 768 << 10,                   /* bytes of a strip of a packed op(b)                      */
     ALIAS = 2048 / (int)sizeof(km_real)     /* row strides by whose multiples rows share cache sets    */
 };
 
@@ -271,6 +271,7 @@ TARGET static void multiply(km_real *y, int ldy, const km_real *a, int lda, int 
     const int in_place = !BF16 && !a_transposed && lda > 1 && lda % ALIAS != 0;
     const size_t pitch = a_transposed ? 1 : in_place ? (size_t)lda : PITCH;
     const element *strip = packed;
+    const int resident = packed != NULL ? km_gemm_resident() / (int)sizeof(element) : 0;
     if (K <= 0) {
         for (int i = 0; i < M; i++)
             for (int j = 0; j < N; j++) {
@@ -285,7 +286,7 @@ TARGET static void multiply(km_real *y, int ldy, const km_real *a, int lda, int 
     for (int k = 0, n_k; k < K; k += n_k) {
         n_k = strip_length(K - k, strips--);
         int depth = (n_k + STEP - 1) / STEP;
-        int widest = packed != NULL ? RESIDENT / (int)sizeof(element) / depth / PANEL * PANEL : WIDTH;
+        int widest = packed != NULL ? resident / depth / PANEL * PANEL : WIDTH;
         for (int j = 0; j < N; j += widest) {
             int width = N - j < widest ? N - j : widest;
             const element *panels = packed != NULL ? strip + (size_t)j * depth : (element *)km_gemm_space;
