@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="needs the source tree
 STATE = {
     "core/threads.c": {"forked", "used", "watching", "quota"},
     "core/isa.c": {"chosen"},
-    "ops/cpu/gemm.c": {"once", "km_gemm_space"},
+    "ops/cpu/gemm.c": {"once", "km_gemm_space", "resident"},
 }
 
 
