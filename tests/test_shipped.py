@@ -172,4 +172,4 @@ def test_kmerl_tiny_knows_recordings_that_it_never_saw():
     for leads in (None, ["I"], ["II"]):
         given = records if leads is None else [record.select(leads) for record in records]
         auc = kmerl.metrics.roc_auc_score(dataset.labels, model.predict_proba(given, dataset.classes))
-        assert auc > 0.6, leads
+        assert auc > 0.64, leads
