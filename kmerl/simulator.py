@@ -190,11 +190,14 @@ class Simulator:
     seed : int
         0 to 2**64 - 1.
     prevalence : dict of str to float, optional
-        Changes to `Simulator.defaults`: how often each mechanism is at work, by its name in the vocabulary,
-        0 to 1.
-        Of mechanisms that exclude each other at most one is drawn.
+        Changes to `Simulator.defaults`: how often each mechanism is drawn, by its name in the vocabulary, 0 to 1.
+        "normal ECG" is drawn first (0.3) and excludes all others: set it to 0 to have 1 mean always. Of mechanisms
+        of a kind (rhythms, AV blocks, infarctions, ...) one is drawn at most, so their sum should not exceed 1, and
+        one that contradicts another of an earlier kind is left out. Labels are fewer still: they need the sign, too.
     findings : list of str, optional
-        In place of prevalences: exactly these mechanisms in every recording.
+        In place of prevalences: exactly these mechanisms in every recording. What hides another's sign is not
+        known (no P wave in atrial fibrillation, no left ventricular hypertrophy at low voltage): its label is then
+        missing, see `labels`.
     fs, seconds : float
         50 to 2000 Hz; 1 to 300 s.
     leads : list of str, optional

@@ -193,8 +193,8 @@ class Run:
             raise ValueError(f"out: {self.out!r} holds a run with labels of vocabulary {other.label}, the store has "
                              f"{self.vocabulary.label}; choose another folder")
         if last.training.get("store") != self.training["store"]:
-            raise ValueError(f"out: {self.out!r} holds a run on another store (or the store was labelled or embedded "
-                             "anew since); choose another folder")
+            raise ValueError(f"out: {self.out!r} holds a run on another store or simulator (or the store was labelled "
+                             "or embedded anew since); choose another folder")
 
     def _compare_config(self, other):
         different = other.difference(self.config)
