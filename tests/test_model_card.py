@@ -78,7 +78,7 @@ def test_the_card(model, found, tmp_path, monkeypatch):
     whole = json.loads(json.dumps({**card.facts("kmerl-tiny", tmp_path), **found}))
     written = card.text(whole)
     macro = found["sources"]["ptbxl"]["zero_shot"]["lead I"]["macro"]
-    for words in ("6,400 simulated ECGs", "no medical device", "after epoch 1 of 2", "1.0 hours", "Linear probe",
+    for words in ("6,400 simulated ECGs", "no medical device", "epochs up to epoch 1 of 2 trained", "1.0 hours for 2 epochs", "Linear probe",
                   "asked alone", "ptbxl {:.3f}".format(found["sources"]["ptbxl"]["joint"][0]),
                   "{:.3f} ({:.2f} to {:.2f})".format(*macro), *card.by_auc(whole["sources"]["ptbxl"])):
         assert words in written, words
