@@ -410,7 +410,11 @@ def _check(name: str, kind: str, value):
             raise ValueError(f"{name} must be between {low} and {high}, got {value}")
         return int(value)
     if kind.startswith("float"):
-        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        try:
+            finite = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        except OverflowError:       # a whole number beyond any float
+            raise ValueError(f"{name} must be a finite number, got a whole number beyond 1e308") from None
+        if not finite:
             raise TypeError(f"{name} must be a finite number, got {value!r}")
         return float(value)
     if not isinstance(value, str):

@@ -81,8 +81,8 @@ class Store:
         reports : iterable of str, optional
             A report for each recording; None or "": none. By default the records' own (`Record.report`).
         patients : iterable of str or int, optional
-            The patient of each recording; None or NaN: unknown, a patient of its own. By default the records'
-            own (`Record.patient`).
+            The patient of each recording; None, NaN or a blank text: unknown, a patient of its own. By default the
+            records' own (`Record.patient`).
         seconds : float or None
             How much of each recording to keep from its beginning, in seconds; None keeps all.
         validation : float
@@ -163,6 +163,8 @@ class Store:
                     "written, or still is written; call Store.create again with the same recordings to go on"
                 )
             raise FileNotFoundError(f"no store in {path!r}: there is no {fmt.DATABASE}")
+        if not os.path.isfile(name):
+            raise ValueError(f"store {path!r} is damaged: {fmt.DATABASE} is no regular file")
         self.close()
         self._core = None       # sample_batch's view of the corpus
         with fmt.database_errors(name):

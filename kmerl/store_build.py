@@ -115,9 +115,10 @@ def prepare_paths(paths, seconds, verify, spare):
     headers = []
     for path in paths:
         try:
-            headers.append(os.fsencode(header_path(path)))
+            header = os.fsencode(header_path(path))
         except ValueError:
-            headers.append(b"\0")  # no path: not found
+            header = b""
+        headers.append(b"" if b"\0" in header else header)  # no path: not found
     prepared, used = [], []
     while len(prepared) < len(headers):
         try:
@@ -223,9 +224,11 @@ def checked_report(text, where):
 
 
 def checked_patient(patient, where):
-    """The patient as text; None and NaN are None: a patient of its own. 15709.0, as pandas has it, is
+    """The patient as text; None, NaN and a blank text are None: a patient of its own. 15709.0, as pandas has it, is
     "15709"."""
     if patient is None or (isinstance(patient, numbers.Real) and patient != patient):
+        return None
+    if isinstance(patient, str) and not patient.strip():
         return None
     if isinstance(patient, numbers.Real) and not isinstance(patient, bool) and patient == int(patient):
         return str(int(patient))

@@ -213,7 +213,7 @@ class Run:
         if os.path.exists(self.path(LOG)):
             with open(self.path(LOG), encoding="utf-8") as file:
                 for line in file:
-                    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+                    with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
                         entry = json.loads(line)
                         validated = "val_loss" in entry
                         if entry["step"] <= self.training["validated" if validated else "step"]:

@@ -168,6 +168,16 @@ def test_sample_batch_refuses_another_rate(store):
         kmerl.sample_batch(store, [0], config=kmerl.Config(fs=250.0))
 
 
+@pytest.mark.parametrize("line", ['{"a":' * 50_000, '{"step": ' + "9" * 6000 + "}", "[1]", "{"])
+def test_lines_of_a_log_that_are_none_are_left_out(store, tmp_path, line):
+    kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", max_steps=2, progress=False)
+    log = tmp_path / "run" / "log.jsonl"
+    before = log.read_text()
+    log.write_text(before + line + "\n")
+    kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", max_steps=3, progress=False)
+    assert log.read_text().startswith(before) and line not in log.read_text().splitlines()
+
+
 def test_a_run_without_its_last_checkpoint_is_refused(store, tmp_path):
     kmerl.KMERL(**TINY).fit(store, out=tmp_path / "run", max_steps=3, progress=False)
     before = (tmp_path / "run" / "log.jsonl").read_bytes()

@@ -251,6 +251,7 @@ def test_split_is_by_patient_and_depends_on_patients_and_seed_alone(tmp_path):
         (["a", "b"], 0.99, 1),
         (["a", "b", "c"], 0, 0),
         ([None] * 20, 0.1, 2),
+        (["", " ", None, "a"] * 5, 0.5, 8),     # a blank text is no patient
     ],
 )
 def test_size_of_the_split(tmp_path, patients, validation, expected):
@@ -273,6 +274,7 @@ def test_bad_recordings_are_listed_and_the_rest_goes_on(tmp_path):
     records = [
         good[0],
         tmp_path / "nowhere",
+        f"{tmp_path}/no\0where",
         write_wfdb(tmp_path, ecg(7), "cut", damage="short"),
         good[1],
         write_wfdb(tmp_path, ecg(8), "false", damage="sum"),
@@ -283,22 +285,22 @@ def test_bad_recordings_are_listed_and_the_rest_goes_on(tmp_path):
         good[2],
     ]
     with pytest.warns(
-        UserWarning, match="7 of 10 recordings were skipped, see store.skipped; the first, 'nowhere'"
+        UserWarning, match="8 of 11 recordings were skipped, see store.skipped; the first, 'nowhere'"
     ):
-        store = create(tmp_path / "s", records, reports=[f"text {i}" for i in range(10)])
+        store = create(tmp_path / "s", records, reports=[f"text {i}" for i in range(11)])
     assert [r.name for r in store] == ["r000", "r001", "r002"]
-    assert [r.report for r in store] == ["text 0", "text 3", "text 9"]
-    assert [s.name for s in store.skipped] == ["nowhere", "cut", "false", "r005", "r006", "r009", "pipe"]
+    assert [r.report for r in store] == ["text 0", "text 4", "text 10"]
+    assert [s.name for s in store.skipped] == ["nowhere", "no\0where", "cut", "false", "r005", "r006", "r009", "pipe"]
     reasons = [s.reason for s in store.skipped]
     for reason, word in zip(
-        reasons, ["No such file", "cut", "checksum", "flat", "missing", "too short", "pipe"], strict=True
+        reasons, ["No such file", "null", "cut", "checksum", "flat", "missing", "too short", "pipe"], strict=True
     ):
         assert word in reason, reason
-    assert store.describe()["skipped"] == 7
+    assert store.describe()["skipped"] == 8
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        create(tmp_path / "t", records, reports=[f"text {i}" for i in range(10)], verify=False)
-    assert [s.name for s in kmerl.Store.open(tmp_path / "t").skipped][1] == "cut"
+        create(tmp_path / "t", records, reports=[f"text {i}" for i in range(11)], verify=False)
+    assert [s.name for s in kmerl.Store.open(tmp_path / "t").skipped][2] == "cut"
     assert len(kmerl.Store.open(tmp_path / "t")) == 4
 
 
