@@ -293,7 +293,7 @@ def test_bad_recordings_are_listed_and_the_rest_goes_on(tmp_path):
     assert [s.name for s in store.skipped] == ["nowhere", "no\0where", "cut", "false", "r005", "r006", "r009", "pipe"]
     reasons = [s.reason for s in store.skipped]
     for reason, word in zip(
-        reasons, ["No such file", "null", "cut", "checksum", "flat", "missing", "too short", "pipe"], strict=True
+        reasons, ["No such file", "zero byte", "cut", "checksum", "flat", "missing", "too short", "pipe"], strict=True
     ):
         assert word in reason, reason
     assert store.describe()["skipped"] == 8
