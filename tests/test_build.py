@@ -60,10 +60,10 @@ def test_import_loads_numpy_only():
 
 
 def test_import_is_quick():
-    # Processor time: what other processes take does not count.
-    code = ("import time, numpy; start = time.process_time(); import kmerl; "
-            "print(time.process_time() - start)")
-    assert min(float(python(code).stdout) for _ in range(5)) < 0.2
+    # Processor time beside NumPy's own import: neither other processes nor a slow machine count.
+    code = ("import time; start = time.process_time(); import numpy; middle = time.process_time(); import kmerl; "
+            "print((time.process_time() - middle) / (middle - start))")
+    assert min(float(python(code).stdout) for _ in range(5)) < 4
 
 
 def test_an_unknown_instruction_set_is_an_error():
