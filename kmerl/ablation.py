@@ -21,7 +21,7 @@ from kmerl.config import EXECUTION, PRESETS, SIZES, Config
 from kmerl.durable import FolderLock, made_folder, writing
 from kmerl.fine_tuning import OPTIONS
 from kmerl.probe import probes, rate_of
-from kmerl.report import RANDOM, UNTRAINED, as_json, load, markdown_table, text_table, write_text
+from kmerl.report import RANDOM, UNTRAINED, as_json, load, markdown_table, read_json, text_table, write_text
 from kmerl.sample import NETWORK
 from kmerl.scoring import chosen_leads, whole
 from kmerl.training import known
@@ -593,11 +593,7 @@ def _prompts():
 
 def _json_of(path):
     """The JSON object that is the file."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            found = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no JSON file: {error}") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} is damaged: it is a {type(found).__name__}, expected an object")
     return found

@@ -879,11 +879,7 @@ def _write_report(found, path):
 
 def _prompts(path):
     """Texts for classes, from a JSON file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from None
+    found = kmerl.report.read_json(path)
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise ValueError(f"{path}: expected one object of a text for each class")
     return found

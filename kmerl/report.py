@@ -650,11 +650,7 @@ def load(path):
     ValueError
         No JSON, no report, or one without scores.
     """
-    with open(path, encoding="utf-8") as file:
-        try:
-            found = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no JSON file: {error}") from None
+    found = read_json(path)
     if not isinstance(found, dict) or found.get("evaluation") not in list(TITLES):
         raise ValueError(f"{path} is no report of kmerl: expected one of one evaluation, written by to_json")
     if "rows" not in found:
@@ -1127,6 +1123,15 @@ def markdown_table(header, rows):
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
     lines = ["| " + " | ".join(row) + " |" for row in escaped]
     return [lines[0], "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *lines[1:]]
+
+
+def read_json(path):
+    """What a JSON file holds; ValueError with its name where it is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON file: {error}") from None
 
 
 def as_json(value):
