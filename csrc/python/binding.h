@@ -39,8 +39,11 @@ PyObject *km_binding_zeros(int ndim, const npy_intp *shape, int type);
 
 /* The types that other types make or take. The module's attributes of these names can be bound to anything, and an
  * object can say that it is of any class: what is cast is compared with these.                        */
+#define KM_BINDING_TYPES(X) X(classes) X(corpus) X(feed) X(model)
 typedef struct km_binding_types {
-    PyTypeObject *classes, *corpus, *feed, *model;
+#define X(type) PyTypeObject *type;
+    KM_BINDING_TYPES(X)
+#undef X
 } km_binding_types;
 
 /* Of the extension module: valid as long as it. */

@@ -58,20 +58,18 @@ static int execute(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     km_binding_types *types = km_binding_types_of(module);
-    Py_VISIT(types->classes);
-    Py_VISIT(types->corpus);
-    Py_VISIT(types->feed);
-    Py_VISIT(types->model);
+#define X(type) Py_VISIT(types->type);
+    KM_BINDING_TYPES(X)
+#undef X
     return 0;
 }
 
 static int clear(PyObject *module)
 {
     km_binding_types *types = km_binding_types_of(module);
-    Py_CLEAR(types->classes);
-    Py_CLEAR(types->corpus);
-    Py_CLEAR(types->feed);
-    Py_CLEAR(types->model);
+#define X(type) Py_CLEAR(types->type);
+    KM_BINDING_TYPES(X)
+#undef X
     return 0;
 }
 
