@@ -351,14 +351,21 @@ def _masked_to_json(masked):
     return {str(count): weight for count, weight in masked.items()} if isinstance(masked, dict) else list(masked)
 
 
+def _is_finite(name, value):
+    """Whether it is a finite number; a whole number beyond any float is a ValueError."""
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a finite number, got a whole number beyond 1e308") from None
+
+
 def _check_masked(value):
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         value = (value,)
     if isinstance(value, dict):
         checked = {}
         for count, weight in value.items():
-            if not isinstance(weight, numbers.Real) or isinstance(weight, bool) or not math.isfinite(weight) \
-                    or weight < 0:
+            if not _is_finite("masked_leads", weight) or weight < 0:
                 raise ValueError(f"masked_leads: the weight of {count} masked leads must be a number >= 0, "
                                  f"got {weight!r}")
             checked[_count(count)] = float(weight)
@@ -410,11 +417,7 @@ def _check(name: str, kind: str, value):
             raise ValueError(f"{name} must be between {low} and {high}, got {value}")
         return int(value)
     if kind.startswith("float"):
-        try:
-            finite = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-        except OverflowError:       # a whole number beyond any float
-            raise ValueError(f"{name} must be a finite number, got a whole number beyond 1e308") from None
-        if not finite:
+        if not _is_finite(name, value):
             raise TypeError(f"{name} must be a finite number, got {value!r}")
         return float(value)
     if not isinstance(value, str):

@@ -18,6 +18,7 @@ import math
 import numbers
 import operator
 import os
+import sys
 import time
 import warnings
 
@@ -226,9 +227,8 @@ def checked_report(text, where):
 def checked_patient(patient, where):
     """The patient as text; None, NaN and a blank text are None: a patient of its own. 15709.0, as pandas has it, is
     "15709"."""
-    if patient is None or (isinstance(patient, numbers.Real) and patient != patient):
-        return None
-    if isinstance(patient, str) and not patient.strip():
+    is_nan = isinstance(patient, numbers.Real) and patient != patient
+    if patient is None or is_nan or isinstance(patient, str) and not patient.strip():
         return None
     if isinstance(patient, numbers.Real) and not isinstance(patient, bool) and patient == int(patient):
         return str(int(patient))
@@ -252,7 +252,7 @@ def checked_parameters(seconds, validation, seed, verify, reports, patients):
         if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
             raise TypeError(f"seconds is {seconds!r}, expected a number of seconds or None (keep all)")
         least = fmt.SHORTEST / fmt.FS
-        if not least <= seconds < math.inf:
+        if not least <= seconds <= sys.float_info.max:
             raise ValueError(
                 f"seconds is {seconds!r}, expected at least {least:g} s (one segment), or None (keep all)"
             )

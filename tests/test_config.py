@@ -43,7 +43,7 @@ def test_presets(preset):
 BAD = [
     ("encoder", "resnet", ValueError),
     ("size", "huge", ValueError), ("fs", 0, ValueError), ("fs", -1, ValueError), ("fs", math.nan, TypeError),
-    ("seconds", 10**400, ValueError),
+    ("seconds", 10**400, ValueError), ("masked_leads", {9: 10**400}, ValueError),
     ("seconds", 0, ValueError), ("weight_std", 0, ValueError), ("weight_std", math.nan, TypeError), ("segment_samples", 0, ValueError), ("segment_samples", 99, ValueError),
     ("segment_samples", 100.0, TypeError), ("max_missing", 1.5, ValueError), ("normalisation", "z", ValueError),
     ("normalisation_scope", "all", ValueError), ("window", "last", ValueError), ("tokenisation", "both", ValueError),

@@ -371,6 +371,7 @@ def test_wrong_input(tmp_path):
     [
         ("seconds", 0, ValueError, "seconds is 0, expected at least 0.2 s"),
         ("seconds", float("nan"), ValueError, "seconds is nan"),
+        ("seconds", 10**400, ValueError, "expected at least 0.2 s"),
         ("seconds", "10", TypeError, "seconds is '10'"),
         ("validation", 1, ValueError, "validation is 1, expected a fraction"),
         ("validation", -0.1, ValueError, "validation is -0.1"),
